@@ -6,10 +6,11 @@ CREATE TABLE run.reaction (
 	partition integer NOT NULL, -- of the event that caused it
 	"offset"  bigint  NOT NULL,
 	index     integer NOT NULL, -- place among the reactions to that event
-	topic     text    NOT NULL, -- account or outbox
-	key       text    NOT NULL, -- bare JID
+	topic     text    NOT NULL, -- account, outbox or dead-letter
+	key       bytea   NOT NULL, -- bare JID; of a dead letter, as found
 	kind      text    NOT NULL, -- header kind
-	record    bytea   NOT NULL, -- event.Event or event.Output
+	error     text    NOT NULL, -- of a dead letter: why it is one
+	record    bytea   NOT NULL, -- event.Event or event.Output; of a dead letter, as found
 	CONSTRAINT reaction_key PRIMARY KEY (partition, "offset", index)
 );
 
