@@ -1,0 +1,262 @@
+package stream
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/jid"
+)
+
+// negotiation is the state of one connection.
+type negotiation struct {
+	o      Options
+	raw    net.Conn // as accepted
+	conn   net.Conn // raw, or the TLS over it
+	secure *tls.ConnectionState
+	meter  *meter
+	reader stanza.Reader
+
+	lang       string
+	headerSent bool
+	broken     bool // TLS failed: nothing can be said any more
+	failures   int  // failed authentications
+	account    jid.Bare
+}
+
+// meter counts what an unauthenticated client sends.
+type meter struct {
+	src  io.Reader
+	left int // negative: no limit
+}
+
+func (m *meter) Read(b []byte) (int, error) {
+	if m.left == 0 {
+		return 0, &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "too much sent before authentication"}
+	}
+	if m.left > 0 && len(b) > m.left {
+		b = b[:m.left]
+	}
+	n, err := m.src.Read(b)
+	if m.left > 0 {
+		m.left -= n
+	}
+	return n, err
+}
+
+// watch makes reads fail when ctx ends.
+func (n *negotiation) watch(ctx context.Context) (stop func() bool) {
+	return context.AfterFunc(ctx, func() { _ = n.raw.SetReadDeadline(time.Unix(1, 0)) })
+}
+
+// restartTimer gives the client AuthTimeout from now.
+func (n *negotiation) restartTimer(ctx context.Context) error {
+	if err := n.raw.SetReadDeadline(time.Now().Add(n.o.AuthTimeout)); err != nil {
+		return err
+	}
+	if ctx.Err() != nil { // it may have ended before the deadline was set
+		return n.raw.SetReadDeadline(time.Unix(1, 0))
+	}
+	return nil
+}
+
+func (n *negotiation) write(b []byte) error {
+	if err := n.raw.SetWriteDeadline(time.Now().Add(n.o.WriteTimeout)); err != nil {
+		return err
+	}
+	_, err := n.conn.Write(b)
+	return err
+}
+
+func (n *negotiation) run(ctx context.Context) (*Stream, error) {
+	if err := n.restartTimer(ctx); err != nil {
+		return nil, err
+	}
+	n.meter = &meter{src: n.conn, left: n.o.AuthBytes}
+	if n.o.Direct {
+		if err := n.handshake(ctx); err != nil {
+			return nil, err
+		}
+	}
+	n.reader = stanza.NewDecoder(n.meter, n.o.Before)
+	if err := n.authenticate(ctx); err != nil {
+		return nil, err
+	}
+	if err := n.restartTimer(ctx); err != nil {
+		return nil, err
+	}
+	n.meter.left = -1
+	n.reader.Restart()
+	n.reader.SetLimits(n.o.After)
+	n.headerSent = false
+	if err := n.open(n.featuresAfter()); err != nil {
+		return nil, err
+	}
+	s := &Stream{n: n, account: n.account}
+	return s, n.awaitBind(ctx, s)
+}
+
+// authenticate goes on until n.account is known.
+func (n *negotiation) authenticate(ctx context.Context) error {
+	if err := n.open(n.featuresBefore()); err != nil {
+		return err
+	}
+	for {
+		st, err := n.reader.Next()
+		if err != nil {
+			return err
+		}
+		switch {
+		case st.Is(stanza.NSTLS, "starttls"):
+			if err = n.startTLS(ctx); err == nil {
+				err = n.open(n.featuresBefore())
+			}
+		case st.Is(stanza.NSSASL, "auth"):
+			var done bool
+			if done, err = n.auth(ctx, st); done {
+				return err
+			}
+		case st.Space == stanza.NSSASL:
+			err = n.failure(malformedRequest)
+		case st.Kind == stanza.IQ && n.mayRegister():
+			err = n.register(ctx, st)
+		case st.Kind != stanza.Other:
+			err = &stanza.StreamError{Condition: stanza.StreamNotAuthorized, Text: "authenticate first"}
+		default:
+			err = &stanza.StreamError{Condition: stanza.UnsupportedStanzaType}
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// open reads the client's stream header and answers with ours and features.
+func (n *negotiation) open(features []byte) error {
+	h, err := n.reader.Open()
+	if err != nil {
+		return err
+	}
+	n.lang = h.Lang
+	out := n.appendHeader(nil, h.From)
+	if err := n.checkHeader(h); err != nil {
+		n.headerSent = true
+		return errors.Join(err, n.write(out))
+	}
+	n.headerSent = true
+	return n.write(append(out, features...))
+}
+
+// checkHeader applies RFC 6120, sections 4.7 and 4.8.
+func (n *negotiation) checkHeader(h stanza.StreamHeader) error {
+	major, _, _ := strings.Cut(h.Version, ".")
+	version, err := strconv.Atoi(major)
+	switch {
+	case h.Content != stanza.NSClient:
+		return &stanza.StreamError{Condition: stanza.InvalidNamespace, Text: "the content namespace must be " + stanza.NSClient}
+	case err != nil || version < 1:
+		return &stanza.StreamError{Condition: stanza.UnsupportedVersion}
+	case h.To == "":
+		return &stanza.StreamError{Condition: stanza.ImproperAddressing, Text: "stream header without a to"}
+	}
+	to, err := jid.ParseBare(h.To)
+	if err != nil || to.Local() != "" || to.Domain() != n.o.Domain {
+		return &stanza.StreamError{Condition: stanza.HostUnknown}
+	}
+	return nil
+}
+
+func (n *negotiation) appendHeader(dst []byte, to string) []byte {
+	var id [16]byte
+	rand.Read(id[:])
+	lang := n.lang
+	if lang == "" {
+		lang = "en"
+	}
+	return stanza.AppendStreamHeader(dst, stanza.StreamHeader{
+		From: n.o.Domain, To: to, ID: hex.EncodeToString(id[:]), Version: "1.0", Lang: lang,
+	})
+}
+
+// mayAuthenticate tells whether the connection is private enough.
+func (n *negotiation) mayAuthenticate() bool { return n.secure != nil || n.o.InsecureAuth }
+
+func (n *negotiation) mayRegister() bool { return n.o.Registrar != nil && n.mayAuthenticate() }
+
+func (n *negotiation) mayStartTLS() bool { return n.o.TLS != nil && n.secure == nil }
+
+// featuresBefore gives the features of an unauthenticated stream.
+func (n *negotiation) featuresBefore() []byte {
+	out := []byte("<stream:features>")
+	if n.mayStartTLS() {
+		out = append(out, "<starttls xmlns='"+stanza.NSTLS+"'>"...)
+		if !n.o.InsecureAuth {
+			out = append(out, "<required/>"...)
+		}
+		out = append(out, "</starttls>"...)
+	}
+	if n.mayAuthenticate() {
+		out = n.appendMechanisms(out)
+	}
+	if n.mayRegister() {
+		out = append(out, "<register xmlns='"+stanza.NSIQReg+"'/>"...)
+	}
+	return append(out, "</stream:features>"...)
+}
+
+// featuresAfter gives the features of an authenticated stream.
+func (n *negotiation) featuresAfter() []byte {
+	out := []byte("<stream:features><bind xmlns='" + stanza.NSBind + "'><required/></bind>" +
+		"<session xmlns='" + stanza.NSSession + "'><optional/></session>" +
+		"<ver xmlns='" + stanza.NSRosterVer + "'/>")
+	out = append(out, n.o.Features...)
+	return append(out, "</stream:features>"...)
+}
+
+// startTLS answers <starttls/> and does the handshake (RFC 6120, section 5.4).
+func (n *negotiation) startTLS(ctx context.Context) error {
+	if !n.mayStartTLS() {
+		if err := n.write([]byte("<failure xmlns='" + stanza.NSTLS + "'/>")); err != nil {
+			return err
+		}
+		return stanza.ErrStreamClosed
+	}
+	if n.reader.Buffered() > 0 {
+		// What was sent in the clear must not be taken for what comes
+		// under TLS.
+		return &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "bytes after starttls"}
+	}
+	if err := n.write([]byte("<proceed xmlns='" + stanza.NSTLS + "'/>")); err != nil {
+		return err
+	}
+	if err := n.handshake(ctx); err != nil {
+		return err
+	}
+	n.headerSent = false
+	n.reader = stanza.NewDecoder(n.meter, n.o.Before)
+	return nil
+}
+
+func (n *negotiation) handshake(ctx context.Context) error {
+	n.broken = true
+	c := tls.Server(n.raw, n.o.TLS)
+	if err := n.raw.SetWriteDeadline(time.Now().Add(n.o.WriteTimeout)); err != nil {
+		return err
+	}
+	if err := c.HandshakeContext(ctx); err != nil {
+		return fmt.Errorf("TLS handshake: %w", err)
+	}
+	n.broken = false
+	state := c.ConnectionState()
+	n.secure, n.conn, n.meter.src = &state, c, c
+	return nil
+}
