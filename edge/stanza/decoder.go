@@ -21,7 +21,7 @@ const (
 var largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
 
 // Decoder is the Reader over an io.Reader. While no element is being read it
-// holds 512 bytes of buffer and nothing else; what reading one needs is
+// holds 512 bytes of buffer and little else; what reading one needs is
 // borrowed.
 type Decoder struct {
 	src    io.Reader
