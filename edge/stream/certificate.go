@@ -44,6 +44,10 @@ func LoadOrMakeCertificate(dir, domain string) (tls.Certificate, error) {
 	return c, nil
 }
 
+// loopbackNames is how many addresses from 127.0.0.1 on a certificate is good
+// for: edge i of one machine listens on 127.0.0.i.
+const loopbackNames = 16
+
 func makeCertificate(dir, domain, certFile, keyFile string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -67,7 +71,10 @@ func makeCertificate(dir, domain, certFile, keyFile string) error {
 		BasicConstraintsValid: true,
 		IsCA:                  true, // so that it can be given to a client as its root
 		DNSNames:              []string{domain},
-		IPAddresses:           []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		IPAddresses:           []net.IP{net.IPv6loopback},
+	}
+	for i := range loopbackNames {
+		template.IPAddresses = append(template.IPAddresses, net.IPv4(127, 0, 0, byte(i+1)))
 	}
 	if domain != "localhost" {
 		template.DNSNames = append(template.DNSNames, "localhost")
