@@ -2,7 +2,6 @@ package local
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
-
-	"github.com/google/uuid"
 )
 
 // ApacheKafka is one node of Apache Kafka, broker and controller in one process.
@@ -143,6 +140,3 @@ const log4j = `<?xml version="1.0" encoding="UTF-8"?>
   </Loggers>
 </Configuration>
 `
-
-// kafkaUUID prints an id as Kafka does.
-func kafkaUUID(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }

@@ -3,17 +3,14 @@ package local
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kfake"
 )
 
@@ -72,90 +69,6 @@ func ServeEmbeddedKafka(ctx context.Context, o EmbeddedKafkaOptions) error {
 // maxMessageBytes bounds one produced batch, on both brokers.
 const maxMessageBytes = 8 << 20
 
-// EmbeddedKafkaFlags declares on set the flags that NewEmbeddedKafka passes after
-// the subcommand "kafka": -listen, -dir, -cluster-id and -sync-writes. A caller
-// with another flag library declares the same ones.
-func EmbeddedKafkaFlags(set *flag.FlagSet) *EmbeddedKafkaOptions {
-	o := &EmbeddedKafkaOptions{}
-	set.StringVar(&o.Listen, "listen", "127.0.0.1:9092", "host:port to listen on, told to clients")
-	set.StringVar(&o.Dir, "dir", "", "data directory")
-	set.StringVar(&o.ClusterID, "cluster-id", "rollcall", "id of the cluster, told to clients")
-	set.BoolVar(&o.SyncWrites, "sync-writes", false, "wait for the disk at each write")
-	return o
-}
-
-// KafkaOptions say where a Kafka keeps its data and how it runs.
-type KafkaOptions struct {
-	Dir      string            // its directory: data, port, cluster id; created
-	Port     int               // 0: the one kept in Dir, at first a free one
-	Rollcall string            // embedded: path of the rollcall binary; our own executable by default
-	Java     string            // Apache: KafkaChoice.Java
-	Libs     string            // Apache: KafkaChoice.Libs
-	HeapMB   int               // Apache: limit of the heap, in MiB; 512
-	Log      func(line string) // every line that it says; may be nil
-}
-
-// broker is what both Kafkas share.
-type broker struct {
-	child
-	options KafkaOptions
-	known   sync.Mutex // guards port
-	port    int
-}
-
-// Addr is host:port of the broker, to bootstrap from; the port is 0 before the
-// first Start.
-func (b *broker) Addr() string {
-	b.known.Lock()
-	defer b.known.Unlock()
-	return address(b.port)
-}
-
-// lay makes the directory, locks it and settles port and cluster id. The caller
-// closes the lock or hands it to spawn.
-func (b *broker) lay(ctx context.Context) (dir, clusterID string, lock *os.File, err error) {
-	if b.Pid() != 0 {
-		return "", "", nil, ErrRunning
-	}
-	if dir, err = filepath.Abs(b.options.Dir); err == nil {
-		err = makeOpen(dir)
-	}
-	if err != nil {
-		return "", "", nil, fmt.Errorf("start %s: %w", b.name, err)
-	}
-	if lock, err = lockDir(ctx, dir); err != nil {
-		return "", "", nil, fmt.Errorf("start %s: %w", b.name, err)
-	}
-	port, err := takePort(dir, "port", b.options.Port)
-	if err == nil {
-		clusterID, err = keptClusterID(dir)
-	}
-	if err != nil {
-		lock.Close()
-		return "", "", nil, fmt.Errorf("start %s: %w", b.name, err)
-	}
-	b.known.Lock()
-	b.port = port
-	b.known.Unlock()
-	return dir, clusterID, lock, nil
-}
-
-// keptClusterID gives the id that the directory's cluster has, 22 characters of
-// base64 as Kafka wants it; by it a probe tells our broker from another.
-func keptClusterID(dir string) (string, error) {
-	path := filepath.Join(dir, "cluster-id")
-	text, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		id, idErr := uuid.NewRandom()
-		if idErr != nil {
-			return "", idErr
-		}
-		text = []byte(kafkaUUID(id))
-		err = writeFile(path, string(text), 0o644)
-	}
-	return string(text), err
-}
-
 // EmbeddedKafka is the broker in our own binary, as a child process.
 type EmbeddedKafka struct{ broker }
 
@@ -164,7 +77,7 @@ func NewEmbeddedKafka(o KafkaOptions) *EmbeddedKafka {
 	return &EmbeddedKafka{broker{child: child{name: "embedded kafka", log: o.Log}, options: o}}
 }
 
-// Start starts the broker: `rollcall kafka -listen … -dir …`.
+// Start starts the broker: `rollcall kafka --listen=HOST:PORT --dir=DIR --cluster-id=ID`.
 func (k *EmbeddedKafka) Start(ctx context.Context) error {
 	binary := k.options.Rollcall
 	if binary == "" {
