@@ -1,6 +1,8 @@
 package local
 
 import (
+	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
@@ -8,7 +10,23 @@ import (
 	"testing"
 )
 
-// The engine exits with status 0 when it cannot serve; that is a failure all the same.
+// A server that ends before it answers has failed, whatever its exit status: that
+// of ClickHouse is 0 also when it could not serve.
+func TestEndBeforeTheFirstAnswerIsAFailedStart(t *testing.T) {
+	lock, err := lockDir(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &child{name: "thing"}
+	err = c.spawn(t.Context(), launch{
+		path: "/bin/sh", args: []string{"-c", "echo port is taken"},
+		ready: func(context.Context) error { return errors.New("no answer") },
+	}, lock)
+	if err == nil || !strings.Contains(err.Error(), "exit status 0") || !strings.Contains(err.Error(), "port is taken") {
+		t.Errorf("got %v, want its exit status and its words", err)
+	}
+}
+
 func TestClickHouseThatCannotServeIsAFailedStart(t *testing.T) {
 	installed, err := Install(t.Context(), InstallOptions{})
 	if err != nil {
@@ -20,7 +38,7 @@ func TestClickHouseThatCannotServeIsAFailedStart(t *testing.T) {
 	}
 	dir := dataDir(t)
 	server := NewClickHouse(ClickHouseOptions{Dir: dir, Launcher: launcher, Library: installed.ClickHouse})
-	// A data directory that is a file: the engine finds out, not we.
+	// A data directory that is a file.
 	if err := os.WriteFile(filepath.Join(dir, "data"), nil, 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func findJava(ctx context.Context) (path string, version int, err error) {
 	}
 	version, err = strconv.Atoi(string(match[1]))
 	if err != nil || version < oldestJava {
-		return "", 0, fmt.Errorf("Java is %s, Kafka needs %d", match[1], oldestJava)
+		return "", 0, fmt.Errorf("java is version %s, Kafka needs %d", match[1], oldestJava)
 	}
 	return path, version, nil
 }

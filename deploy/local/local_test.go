@@ -161,7 +161,7 @@ func TestChooseKafkaRefusesOldJava(t *testing.T) {
 	}
 	t.Setenv("JAVA_HOME", filepath.Dir(filepath.Dir(java)))
 	choice, err := ChooseKafka(t.Context(), KafkaAuto, InstallOptions{Dir: dataDir(t)})
-	if err != nil || choice.Kind != KafkaEmbedded || !strings.Contains(choice.Why, "Java is 11") {
+	if err != nil || choice.Kind != KafkaEmbedded || !strings.Contains(choice.Why, "java is version 11") {
 		t.Errorf("auto: %+v, %v", choice, err)
 	}
 }

@@ -236,37 +236,45 @@ func start(engine local.Engine) error {
 	return engine.Start(ctx)
 }
 
-// processDir makes the directory of this process's engines, and removes those of
-// processes that are gone: every process holds a lock on its own.
-var processDir = sync.OnceValues(func() (string, error) {
+// space is the directory of this process's engines, locked until the process ends.
+type space struct {
+	dir  string
+	lock *os.File
+}
+
+// processDir gives the directory of this process's engines.
+func processDir() (string, error) {
+	own, err := processSpace()
+	return own.dir, err
+}
+
+// processSpace makes the process's directory, and removes those of processes that
+// are gone: every process holds a lock on its own.
+var processSpace = sync.OnceValues(func() (space, error) {
 	base, _, err := local.Reachable(filepath.Join(os.TempDir(), "rollcall-tests-"+strconv.Itoa(os.Geteuid())))
 	if err != nil {
-		return "", err
+		return space{}, err
 	}
 	// Under the base's lock nobody is between making a directory and locking it.
 	baseLock, err := lock(filepath.Join(base, "lock"), syscall.LOCK_EX)
 	if err != nil {
-		return "", err
+		return space{}, err
 	}
 	defer baseLock.Close()
 	old, err := filepath.Glob(filepath.Join(base, "process-*"))
 	if err != nil {
-		return "", err
+		return space{}, err
 	}
 	for _, dir := range old {
 		removeIfFree(dir)
 	}
 	dir, _, err := local.Reachable(filepath.Join(base, fmt.Sprintf("process-%d-%s", os.Getpid(), rand.Text()[:6])))
 	if err != nil {
-		return "", err
+		return space{}, err
 	}
 	own, err := lock(filepath.Join(dir, "lock"), syscall.LOCK_EX)
-	held = own // until the process ends
-	return dir, err
+	return space{dir, own}, err
 })
-
-// held keeps the lock of the process's directory from being collected.
-var held *os.File
 
 // removeIfFree removes a directory that neither a test process nor one of its
 // engines, which hold locks of their own, uses any more.
