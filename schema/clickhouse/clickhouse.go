@@ -1,0 +1,88 @@
+// Package clickhouse holds the tables and views of Rollcall in ClickHouse as
+// numbered SQL files, and the code that applies them. What each table means
+// stands in the files. ClickHouse 26.x is meant.
+package clickhouse
+
+import (
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/pressly/goose/v3"
+)
+
+// Database is the name of the database when nobody asks for another.
+const Database = "rollcall"
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+// Options gives what clickhouse-go needs to reach database at addr: host:port
+// of the native protocol, or a URL clickhouse://user:password@host:port whose
+// parameters are clickhouse-go's. The database is always named, for the
+// server's default one may be of another kind.
+func Options(addr, database string) (*clickhouse.Options, error) {
+	if database == "" || strings.ContainsAny(database, "`\\") {
+		return nil, fmt.Errorf("clickhouse database %q: not a plain name", database)
+	}
+	o := &clickhouse.Options{Addr: []string{addr}}
+	if strings.Contains(addr, "://") {
+		var err error
+		// The error of a bad URL may hold the password.
+		if o, err = clickhouse.ParseDSN(addr); err != nil {
+			return nil, errors.New("clickhouse address: not a URL that clickhouse-go reads")
+		}
+	}
+	o.Auth.Database = database
+	if o.DialTimeout == 0 {
+		o.DialTimeout = 5 * time.Second
+	}
+	return o, nil
+}
+
+// Migrate creates the database if it is not there and brings it to the newest
+// version of the tables. Run it again after an error: every statement may run
+// twice. Processes that migrate at once do the same work twice, to no harm.
+func Migrate(ctx context.Context, addr, database string) error {
+	if err := create(ctx, addr, database); err != nil {
+		return fmt.Errorf("migrate clickhouse: %w", err)
+	}
+	o, err := Options(addr, database)
+	if err != nil {
+		return fmt.Errorf("migrate clickhouse: %w", err)
+	}
+	db := clickhouse.OpenDB(o)
+	defer db.Close()
+	files, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return fmt.Errorf("migrate clickhouse: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectClickHouse, db, files, goose.WithTableName("rollcall_version"))
+	if err != nil {
+		return fmt.Errorf("migrate clickhouse: %w", err)
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return fmt.Errorf("migrate clickhouse: %w", err)
+	}
+	return nil
+}
+
+// create connects without our database, which may not be there yet.
+func create(ctx context.Context, addr, database string) error {
+	o, err := Options(addr, database)
+	if err != nil {
+		return err
+	}
+	o.Auth.Database = ""
+	conn, err := clickhouse.Open(o)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	return conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS `"+database+"`")
+}
