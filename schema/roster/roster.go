@@ -27,7 +27,7 @@ type Item struct {
 
 	// Request is the payload of the contact's request that waits, in the
 	// caller's encoding (RFC 6121, section 3.1.3); empty unless State has
-	// PendingIn.
+	// PendingIn, and then too if the request said nothing.
 	Request []byte
 }
 
