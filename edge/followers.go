@@ -1,0 +1,290 @@
+package edge
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+// maxGone is how many unavailable full JIDs of an account are remembered, so
+// that late news of their past is recognised as such.
+const maxGone = 16
+
+// followed is what the edge knows of one partition: who is online in it, and
+// who here wants to hear of it. Frames of different partitions run in parallel.
+//
+// Its lock comes after local.mu, and before local.directedMu and outbound.mu.
+type followed struct {
+	links   Links
+	metrics *metrics
+	number  int32
+
+	mu       sync.Mutex
+	accounts map[string]*watched // by bare JID
+}
+
+// watched is an account that local accounts follow, perhaps one of them itself.
+type watched struct {
+	bare      string
+	registers []*register
+	followers map[string]*follower // by bare JID; never empty
+}
+
+// register holds the newest presence of one full JID; of two, the higher
+// version counts, in whatever order they come.
+type register struct {
+	full, resource string
+	version        int64
+	at             int64
+	available      bool
+	stanza         *stanza.Prepared // encoded once for all receivers; nil unless available
+}
+
+// follower is a local account that wants the presence of another. Of two
+// admissions the one with the higher offset counts.
+type follower struct {
+	local    *local
+	admitted bool
+	offset   int64
+}
+
+// follow makes l hear of the account.
+func (f *followed) follow(bare string, l *local) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.accounts[bare]
+	if w == nil {
+		w = &watched{bare: bare, followers: make(map[string]*follower, 1)}
+		f.accounts[bare] = w
+	}
+	if fo := w.followers[l.bare]; fo != nil {
+		fo.local = l
+		return
+	}
+	// An account sees itself (RFC 6121, section 4.2.2).
+	w.followers[l.bare] = &follower{local: l, admitted: bare == l.bare, offset: -1}
+	f.links.Follow(f.number, bare, l.bare)
+}
+
+// unfollow ends it; the sessions that saw the account see it go.
+func (f *followed) unfollow(b *batch, bare string, l *local) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.accounts[bare]
+	if w == nil {
+		return
+	}
+	fo := w.followers[l.bare]
+	if fo == nil || fo.local != l {
+		return
+	}
+	if fo.admitted {
+		f.hide(b, w, l)
+	}
+	delete(w.followers, l.bare)
+	if len(w.followers) == 0 {
+		delete(f.accounts, bare)
+	}
+	f.links.Unfollow(f.number, bare, l.bare)
+}
+
+// show gives one session what its account may know of bare.
+func (f *followed) show(b *batch, bare string, s *session) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.accounts[bare]
+	if w == nil {
+		return
+	}
+	if fo := w.followers[s.local.bare]; fo == nil || !fo.admitted {
+		return
+	}
+	for _, r := range w.registers {
+		if r.available && !s.local.overtaken(r.full, r.version) {
+			s.out.presence(b, r.full, r.stanza, s.local.bare)
+			f.metrics.deliveries.Inc()
+		}
+	}
+}
+
+// interest gives all that the edge follows in the partition.
+func (f *followed) interest() []*wire.Followed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]*wire.Followed, 0, len(f.accounts))
+	for bare, w := range f.accounts {
+		names := make([]string, 0, len(w.followers))
+		for name := range w.followers {
+			names = append(names, name)
+		}
+		all = append(all, &wire.Followed{Account: bare, Followers: names})
+	}
+	return all
+}
+
+// answer merges the presence of the accounts that a worker was asked about.
+func (f *followed) answer(b *batch, a *wire.Answer) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	present := make(map[string]map[string]bool)
+	for _, p := range a.GetPresent() {
+		of := present[p.GetAccount()]
+		if of == nil {
+			of = make(map[string]bool)
+			present[p.GetAccount()] = of
+		}
+		of[p.GetResource()] = true
+	}
+	for _, bare := range a.GetAccounts() {
+		w := f.accounts[bare]
+		if w == nil {
+			continue
+		}
+		for _, r := range slices.Clone(w.registers) {
+			if r.available && r.version < a.GetNextOffset() && !present[bare][r.resource] {
+				f.set(b, w, &wire.Presence{Account: bare, Resource: r.resource, Version: a.GetNextOffset() - 1})
+			}
+		}
+	}
+	// Presence first: who is admitted then gets each register once.
+	for _, p := range a.GetPresent() {
+		f.presence(b, p)
+	}
+	for _, adm := range a.GetAdmissions() {
+		f.admission(b, adm)
+	}
+}
+
+// presence merges one presence. f.mu is held.
+func (f *followed) presence(b *batch, p *wire.Presence) {
+	if w := f.accounts[p.GetAccount()]; w != nil {
+		f.set(b, w, p)
+	}
+}
+
+// set merges p into w and tells those who are admitted. f.mu is held.
+func (f *followed) set(b *batch, w *watched, p *wire.Presence) {
+	i := slices.IndexFunc(w.registers, func(r *register) bool { return r.resource == p.GetResource() })
+	if i < 0 {
+		w.forgetGone()
+		i = len(w.registers)
+		full := w.bare + "/" + p.GetResource()
+		w.registers = append(w.registers, &register{full: full, resource: p.GetResource(), version: -1})
+	}
+	r := w.registers[i]
+	if p.GetVersion() <= r.version {
+		return
+	}
+	was := r.available
+	r.version, r.available, r.at = p.GetVersion(), p.GetAvailable(), p.GetAt()
+	if !was && !r.available {
+		return
+	}
+	said := preparePresence(r.full, r.available, p.GetPresence())
+	f.metrics.encoded.Inc()
+	r.stanza = nil
+	if r.available {
+		r.stanza = said
+	}
+	n := 0
+	for _, fo := range w.followers {
+		if !fo.admitted || fo.local.overtaken(r.full, r.version) {
+			continue
+		}
+		for _, s := range fo.local.sessions() {
+			// Who went offline hears its own farewell (RFC 6121, section 4.5.2).
+			if s.available.Load() || !r.available && fo.local.bare == w.bare && s.resource == r.resource && s.echo.CompareAndSwap(true, false) {
+				s.out.presence(b, r.full, said, fo.local.bare)
+				n++
+			}
+		}
+	}
+	f.metrics.deliveredSince(p.GetAt(), n)
+}
+
+// forgetGone drops the oldest unavailable full JID of too many.
+func (w *watched) forgetGone() {
+	gone, oldest := 0, -1
+	for i, r := range w.registers {
+		if !r.available {
+			gone++
+			if oldest < 0 || r.version < w.registers[oldest].version {
+				oldest = i
+			}
+		}
+	}
+	if gone >= maxGone {
+		w.registers = slices.Delete(w.registers, oldest, oldest+1)
+	}
+}
+
+// admission merges whether a follower may see an account. f.mu is held.
+func (f *followed) admission(b *batch, a *wire.Admission) {
+	w := f.accounts[a.GetAccount()]
+	if w == nil {
+		return
+	}
+	fo := w.followers[a.GetFollower()]
+	if fo == nil || a.GetOffset() < fo.offset || w.bare == fo.local.bare {
+		return
+	}
+	fo.offset = a.GetOffset()
+	if fo.admitted == a.GetAdmitted() {
+		return
+	}
+	fo.admitted = a.GetAdmitted()
+	if !fo.admitted {
+		f.hide(b, w, fo.local)
+		return
+	}
+	for _, s := range fo.local.sessions() {
+		if !s.available.Load() {
+			continue
+		}
+		for _, r := range w.registers {
+			if r.available && !fo.local.overtaken(r.full, r.version) {
+				s.out.presence(b, r.full, r.stanza, fo.local.bare)
+				f.metrics.deliveries.Inc()
+			}
+		}
+	}
+}
+
+// hide tells l's sessions that each available resource of w is gone. f.mu is
+// held.
+func (f *followed) hide(b *batch, w *watched, l *local) {
+	if w.bare == l.bare {
+		return
+	}
+	for _, r := range w.registers {
+		if !r.available {
+			continue
+		}
+		var said *stanza.Prepared
+		for _, s := range l.sessions() {
+			if s.available.Load() {
+				if said == nil {
+					said = preparePresence(r.full, false, nil)
+				}
+				s.out.presence(b, r.full, said, l.bare)
+				f.metrics.deliveries.Inc()
+			}
+		}
+	}
+}
+
+// versionOf gives the version of what is known of a full JID, -1 if nothing.
+func (f *followed) versionOf(bare, resource string) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w := f.accounts[bare]; w != nil {
+		for _, r := range w.registers {
+			if r.resource == resource {
+				return r.version
+			}
+		}
+	}
+	return -1
+}

@@ -1,0 +1,192 @@
+package edge
+
+import (
+	"github.com/google/uuid"
+
+	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/topic"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+// Interest gives all that the sessions here follow in a partition: what a
+// worker is told when it takes the partition over.
+func (s *Server) Interest(partition int32) []*wire.Followed {
+	if !s.has(partition) {
+		return nil
+	}
+	return s.followed[partition].interest()
+}
+
+// Answer merges a worker's answer. The caller passes on only what comes from
+// the partition's highest claim. Calls for one partition come one at a time;
+// those of different partitions run in parallel.
+func (s *Server) Answer(a *wire.Answer) {
+	if !s.has(a.GetPartition()) {
+		return
+	}
+	var b batch
+	s.followed[a.GetPartition()].answer(&b, a)
+	b.flush()
+}
+
+// Frames gives sessions what happened in a partition, under the conditions of
+// Answer. What several frames have for one session goes out in one write.
+func (s *Server) Frames(f *wire.Frames) {
+	if !s.has(f.GetPartition()) {
+		return
+	}
+	part, sh := s.followed[f.GetPartition()], s.shards[f.GetPartition()]
+	var b batch
+	locked := false
+	for _, frame := range f.GetFrames() {
+		switch what := frame.GetWhat().(type) {
+		case *wire.Frame_Presence:
+			if !locked {
+				part.mu.Lock()
+				locked = true
+			}
+			part.presence(&b, what.Presence)
+			continue
+		case *wire.Frame_Admission:
+			if !locked {
+				part.mu.Lock()
+				locked = true
+			}
+			part.admission(&b, what.Admission)
+			continue
+		}
+		if locked {
+			part.mu.Unlock()
+			locked = false
+		}
+		switch what := frame.GetWhat().(type) {
+		case *wire.Frame_Directed:
+			if l := sh.find(what.Directed.GetAccount()); l != nil {
+				l.deliverDirected(&b, what.Directed)
+			}
+		case *wire.Frame_Message:
+			if l := sh.find(what.Message.GetAccount()); l != nil {
+				l.deliverMessage(&b, what.Message)
+			}
+		case *wire.Frame_Output:
+			s.output(&b, sh, what.Output)
+		case *wire.Frame_Superseded:
+			binding, err := uuid.FromBytes(what.Superseded.GetBinding())
+			if l := sh.find(what.Superseded.GetAccount()); l != nil && err == nil {
+				if old := l.bound(binding); old != nil {
+					old.post(old.supersede)
+				}
+			}
+		}
+	}
+	if locked {
+		part.mu.Unlock()
+	}
+	b.flush()
+}
+
+// output gives an account's sessions an outbox record, once.
+func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
+	if !sh.takeOutput(o.GetOffset()) {
+		return
+	}
+	l := sh.find(o.GetAccount())
+	if l == nil {
+		return
+	}
+	switch out := o.GetOutput().GetKind().(type) {
+	case *event.Output_RosterPush:
+		l.push(b, out.RosterPush)
+		for _, x := range l.sessions() {
+			x.post(func() { x.pushRoster(out.RosterPush) })
+		}
+	case *event.Output_SubscriptionStanza:
+		sub := out.SubscriptionStanza
+		if sub.GetVerb() == event.Verb_VERB_SUBSCRIBE {
+			l.mu.Lock()
+			l.request(sub.GetFrom(), sub.GetPresence())
+			l.mu.Unlock()
+		}
+		for _, x := range l.sessions() {
+			x.post(func() { x.subscriptionStanza(sub) })
+		}
+	case *event.Output_Outcome:
+		binding, err := uuid.FromBytes(out.Outcome.GetBinding())
+		if err != nil {
+			return
+		}
+		if x := l.bound(binding); x != nil {
+			x.post(func() { x.outcome(out.Outcome) })
+		}
+	}
+}
+
+// takeOutput tells whether an outbox record is newer than all before.
+func (sh *shard) takeOutput(offset int64) bool {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	if offset < sh.outbox {
+		return false
+	}
+	sh.outbox = offset + 1
+	return true
+}
+
+// subscriptionStanza gives the client a contact's verb: a request if it is
+// available (RFC 6121, section 3.1.3), anything else if it is interested
+// (sections 3.1.6, 3.2.3, 3.3.3).
+func (s *session) subscriptionStanza(sub *event.SubscriptionStanza) {
+	if s.ended {
+		return
+	}
+	if request := sub.GetVerb() == event.Verb_VERB_SUBSCRIBE; request && s.available.Load() || !request && (s.interested || s.available.Load()) {
+		s.subscription(nil, sub.GetFrom(), sub.GetVerb(), sub.GetPresence())
+	}
+}
+
+// Iq takes an iq for a session here, an answer to one of its own, or one of
+// its own that was refused.
+func (s *Server) Iq(iq *wire.Iq) {
+	if iq.GetRefused() {
+		s.refuse(iq, stanza.NewError(stanza.ServiceUnavailable, ""))
+		return
+	}
+	to := jid.FromCanonical(iq.GetTo())
+	request := iq.GetType() == "get" || iq.GetType() == "set"
+	if !request && !s.asked.take(iq.GetFrom(), iq.GetTo(), iq.GetId()) {
+		return
+	}
+	if l := s.shardOf(to.Bare().String()).find(to.Bare().String()); l != nil {
+		if x := l.find(to.Resource()); x != nil && x.deliverIQ(nil, iq) {
+			return
+		}
+	}
+	if request {
+		back := &wire.Iq{
+			Partition: topic.Partition(jid.FromCanonical(iq.GetFrom()).Bare(), s.opts.Partitions),
+			To:        iq.GetFrom(), From: iq.GetTo(), Type: "error", Id: iq.GetId(),
+			Payload: stanza.NewError(stanza.ServiceUnavailable, "").AppendTo(nil),
+		}
+		s.opts.Links.SendIq(back)
+	}
+}
+
+// refuse answers an iq of a session here with an error in the addressee's name.
+func (s *Server) refuse(iq *wire.Iq, bad *stanza.Error) {
+	if !s.asked.take(iq.GetTo(), iq.GetFrom(), iq.GetId()) {
+		return
+	}
+	s.answerFor(iq, bad)
+}
+
+func (s *Server) answerFor(iq *wire.Iq, bad *stanza.Error) {
+	from := jid.FromCanonical(iq.GetFrom())
+	if l := s.shardOf(from.Bare().String()).find(from.Bare().String()); l != nil {
+		if x := l.find(from.Resource()); x != nil {
+			h := stanza.Header{ID: iq.GetId(), From: iq.GetTo(), To: iq.GetFrom()}
+			x.out.write(nil, func(dst []byte) []byte { return stanza.AppendError(dst, stanza.IQ, h, bad) }, nil)
+		}
+	}
+}

@@ -1,0 +1,326 @@
+package edge
+
+import (
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+)
+
+const (
+	// maxDirected is how many full JIDs an account remembers of those that
+	// sent it directed presence.
+	maxDirected = 64
+	// maxTaken is how many messages an account remembers, to drop copies.
+	maxTaken = 64
+)
+
+// local is an account that has sessions on this edge.
+type local struct {
+	server    *Server
+	account   jid.Bare
+	bare      string // its text
+	partition int32
+
+	refs int // sessions bound or binding; guarded by shard.mu
+
+	list atomic.Pointer[[]*session] // bound sessions; replaced, never changed
+
+	mu       sync.Mutex
+	contacts map[string]int64           // whom it follows: bare JID -> version of the item
+	asOf     int64                      // contacts are those of the roster at this next offset; -1 before
+	ended    bool                       // the last session is gone
+	requests map[string]*event.Presence // who asks to subscribe, until the owner decides
+
+	directedMu sync.Mutex
+	directed   map[string]int64 // full JID -> version of the newest directed presence
+	taken      []taken          // newest last
+}
+
+// taken is a message that went to a session.
+type taken struct {
+	offset  int64
+	binding [16]byte
+	settled bool // Delivered was appended
+}
+
+// sessions gives the bound sessions; the slice is not to be changed.
+func (l *local) sessions() []*session {
+	if list := l.list.Load(); list != nil {
+		return *list
+	}
+	return nil
+}
+
+// find gives the session of a resource, nil if there is none.
+func (l *local) find(resource string) *session {
+	for _, s := range l.sessions() {
+		if s.resource == resource {
+			return s
+		}
+	}
+	return nil
+}
+
+// add makes s one of the sessions. Of two of one resource the one that was
+// bound later stays; add returns the other.
+func (l *local) add(s *session) (older *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := slices.Clone(l.sessions())
+	for i, o := range list {
+		if o.resource == s.resource {
+			if o.boundAt > s.boundAt {
+				return s
+			}
+			older = o
+			list = slices.Delete(list, i, i+1)
+			break
+		}
+	}
+	list = append(list, s)
+	l.list.Store(&list)
+	return older
+}
+
+// remove takes s out.
+func (l *local) remove(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := l.sessions()
+	i := slices.Index(list, s)
+	if i < 0 {
+		return
+	}
+	list = slices.Delete(slices.Clone(list), i, i+1)
+	l.list.Store(&list)
+}
+
+// shard holds the local accounts of one partition.
+type shard struct {
+	mu       sync.Mutex
+	accounts map[string]*local
+	outbox   int64 // the next outbox record that was not taken
+}
+
+// join gives the account's local, with one reference more, unless it has max
+// already.
+func (sh *shard) join(s *Server, account jid.Bare, partition int32, max int) (*local, bool) {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	bare := account.String()
+	l := sh.accounts[bare]
+	if l == nil {
+		l = &local{server: s, account: account, bare: bare, partition: partition, asOf: -1}
+		sh.accounts[bare] = l
+	}
+	if l.refs >= max {
+		return nil, false
+	}
+	l.refs++
+	return l, true
+}
+
+// leave gives a reference back; with the last one the account follows nobody.
+func (sh *shard) leave(l *local) {
+	sh.mu.Lock()
+	l.refs--
+	last := l.refs == 0
+	if last {
+		delete(sh.accounts, l.bare)
+	}
+	sh.mu.Unlock()
+	if !last {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ended = true
+	var b batch
+	for contact := range l.contacts {
+		l.server.followedOf(contact).unfollow(&b, contact, l)
+	}
+	l.server.followed[l.partition].unfollow(&b, l.bare, l)
+	l.contacts = nil
+	b.flush()
+}
+
+// find gives the local of a bare JID, nil if it has no session here.
+func (sh *shard) find(bare string) *local {
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	return sh.accounts[bare]
+}
+
+// setContacts makes the contacts those of a roster.
+func (l *local) setContacts(r *Roster) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended || r.NextOffset <= l.asOf {
+		return
+	}
+	var b batch
+	l.asOf = r.NextOffset
+	l.server.followed[l.partition].follow(l.bare, l)
+	old := l.contacts
+	l.contacts = make(map[string]int64, len(r.Items))
+	for _, it := range r.Items {
+		contact := it.GetContact()
+		if it.GetPendingIn() && !it.GetRemoved() {
+			l.request(contact, it.Request)
+		}
+		if v, ok := old[contact]; ok && v >= r.NextOffset {
+			continue // a push that is newer than this roster decided
+		}
+		if it.GetTo() && !it.GetRemoved() {
+			l.contacts[contact] = it.Version
+			l.server.followedOf(contact).follow(contact, l)
+		}
+	}
+	for contact, v := range old {
+		if _, ok := l.contacts[contact]; ok {
+			continue
+		}
+		if v >= r.NextOffset {
+			l.contacts[contact] = v
+			continue
+		}
+		l.server.followedOf(contact).unfollow(&b, contact, l)
+	}
+	b.flush()
+}
+
+// push keeps the contacts what the roster says.
+func (l *local) push(b *batch, p *event.RosterPush) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.ended || p.GetVersion() < l.asOf {
+		return
+	}
+	contact := p.GetItem().GetContact()
+	if !p.GetItem().GetPendingIn() {
+		delete(l.requests, contact)
+	}
+	v, known := l.contacts[contact]
+	if known && v >= p.GetVersion() {
+		return
+	}
+	switch to := p.GetItem().GetTo() && !p.GetItem().GetRemoved(); {
+	case to:
+		if l.contacts == nil {
+			l.contacts = make(map[string]int64)
+		}
+		l.contacts[contact] = p.GetVersion()
+		if !known {
+			l.server.followedOf(contact).follow(contact, l)
+		}
+	case known:
+		delete(l.contacts, contact)
+		l.server.followedOf(contact).unfollow(b, contact, l)
+	}
+}
+
+// request notes who asks to subscribe. l.mu is held.
+func (l *local) request(contact string, p *event.Presence) {
+	if l.requests == nil {
+		l.requests = make(map[string]*event.Presence)
+	}
+	l.requests[contact] = p
+}
+
+// loaded tells whether the contacts are known.
+func (l *local) loaded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asOf >= 0
+}
+
+// showAll gives a session that has become available what its account may
+// know of its contacts and of itself, and the requests that nobody answered
+// (RFC 6121, section 3.1.3).
+func (l *local) showAll(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var b batch
+	for contact := range l.contacts {
+		l.server.followedOf(contact).show(&b, contact, s)
+	}
+	l.server.followed[l.partition].show(&b, l.bare, s)
+	for contact, p := range l.requests {
+		s.subscription(&b, contact, event.Verb_VERB_SUBSCRIBE, p)
+	}
+	b.flush()
+}
+
+// overtaken tells whether a directed presence of the full JID is newer.
+func (l *local) overtaken(full string, version int64) bool {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	v, ok := l.directed[full]
+	return ok && v > version
+}
+
+// noteDirected tells whether the directed presence is newer than any before.
+func (l *local) noteDirected(full string, version int64) bool {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	if v, ok := l.directed[full]; ok && v >= version {
+		return false
+	}
+	if l.directed == nil {
+		l.directed = make(map[string]int64)
+	}
+	if len(l.directed) >= maxDirected {
+		oldest := ""
+		for k, v := range l.directed {
+			if oldest == "" || v < l.directed[oldest] {
+				oldest = k
+			}
+		}
+		delete(l.directed, oldest)
+	}
+	l.directed[full] = version
+	return true
+}
+
+// take tells whether the session of the binding has not had the message, and
+// notes that it has.
+func (l *local) take(offset int64, binding [16]byte) bool {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	for _, t := range l.taken {
+		if t.offset == offset && (t.settled || t.binding == binding) {
+			return false
+		}
+	}
+	if len(l.taken) >= maxTaken {
+		l.taken = slices.Delete(l.taken, 0, 1)
+	}
+	l.taken = append(l.taken, taken{offset: offset, binding: binding})
+	return true
+}
+
+// settle tells whether Delivered is still to be appended for the message.
+func (l *local) settle(offset int64) bool {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	first := true
+	for i := range l.taken {
+		if t := &l.taken[i]; t.offset == offset {
+			first = first && !t.settled
+			t.settled = true
+		}
+	}
+	return first
+}
+
+// forget undoes take: the session did not get the message after all.
+func (l *local) forget(offset int64, binding [16]byte) {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	l.taken = slices.DeleteFunc(l.taken, func(t taken) bool {
+		return t.offset == offset && t.binding == binding && !t.settled
+	})
+}

@@ -1,0 +1,161 @@
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollcall/rollcall/edge/stream"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/topic"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+// Log appends to the histories of accounts, as one origin.
+type Log interface {
+	// Append stores e, without waiting, and then calls done once, from any
+	// goroutine and perhaps before it returns. It fills in the event's
+	// origin and sequence, and its id and time where they are empty. Events
+	// are stored in the order of the calls. What ends or settles something
+	// is tried again until it is stored.
+	Append(account jid.Bare, e *event.Event, done func(topic.Position, error))
+}
+
+// Lease says whether this edge may still speak for its sessions.
+type Lease interface {
+	// Epoch is this edge's number among its lives; it never changes.
+	Epoch() uint64
+	// Valid tells whether the lease holds now.
+	Valid() bool
+	// Lost is closed when the edge was marked lost: its sessions are offline
+	// to everybody, whatever it does.
+	Lost() <-chan struct{}
+}
+
+// Links are the streams to the fan-out workers. No method blocks, and none
+// calls the Server before it returns.
+type Links interface {
+	// Follow makes the follower, a bare JID with sessions here, hear of the
+	// account, whose history is in the partition. An Answer comes.
+	Follow(partition int32, account, follower string)
+	// Unfollow ends that.
+	Unfollow(partition int32, account, follower string)
+	// SendIq hands an iq to the worker of iq.Partition. It tells whether
+	// there is one.
+	SendIq(iq *wire.Iq) bool
+}
+
+// Rosters reads rosters from the projection.
+type Rosters interface {
+	// Roster gives the roster of the account once everything of its partition
+	// below the offset after is in it.
+	Roster(ctx context.Context, account jid.Bare, partition int32, after int64) (*Roster, error)
+}
+
+// Roster is the roster of an account as it was at an offset.
+type Roster struct {
+	// Items holds tombstones and hidden items too.
+	Items []RosterItem
+	// NextOffset is the first record that is not in it.
+	NextOffset int64
+}
+
+// RosterItem is an item, the offset that made it what it is, and what its
+// contact said who asks to subscribe, if it does.
+type RosterItem struct {
+	*event.RosterItem
+	Version int64
+	Request *event.Presence
+}
+
+// Accounts is what a client may do with its own account (XEP-0077).
+type Accounts interface {
+	// SetPassword changes it. A *stanza.Error goes to the client as it is.
+	SetPassword(ctx context.Context, account jid.Bare, password string) error
+	// Delete ends the account: it returns when AccountDeleted is stored.
+	Delete(ctx context.Context, account jid.Bare) error
+}
+
+// Listen is a port for clients.
+type Listen struct {
+	Address string // host:port
+	Direct  bool   // connections begin with TLS (XEP-0368)
+}
+
+// Options say what a Server is made of.
+type Options struct {
+	ID         string   // of the edge, without its epoch
+	Domain     string   // the one domain that is served
+	Partitions int      // of the topic account
+	Listen     []Listen // where clients come in
+
+	Log      Log
+	Lease    Lease
+	Links    Links
+	Rosters  Rosters
+	Accounts Accounts // nil: passwords and accounts cannot be changed in a session
+
+	// Stream says how connections are negotiated. Its Domain, Direct and
+	// After.Bytes are filled in.
+	Stream stream.Options
+
+	MaxResources int           // sessions of one account here; 20
+	MaxStanza    int           // bytes of one stanza after login; 256 KiB
+	MaxUnbound   int           // connections that negotiate at the same time; 1024
+	SoftOutbound int           // bytes that wait for a client before presence is conflated; 64 KiB
+	HardOutbound int           // bytes that wait before its session ends; 1 MiB
+	WriteTimeout time.Duration // of one write to a client; 30s
+	IdlePing     time.Duration // silence after which a client is sent white space; 5m; negative: never
+	AnswerIn     time.Duration // longest time until a request is answered; 30s
+	ReadIn       time.Duration // longest time that a roster is waited for; 5s
+	HoldFor      time.Duration // longest time that acknowledgements wait for a valid lease; 10s
+	DrainFor     time.Duration // longest time that a stopping edge waits for its last appends; 5s
+	RetryEvery   time.Duration // between tries to append presence that was refused; 2s
+
+	Logger   *slog.Logger          // slog.Default()
+	Registry prometheus.Registerer // nil: metrics are kept, not shown
+}
+
+func (o *Options) check() error {
+	def := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	num := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	num(&o.MaxResources, 20)
+	num(&o.MaxStanza, 256<<10)
+	num(&o.MaxUnbound, 1024)
+	num(&o.SoftOutbound, 64<<10)
+	num(&o.HardOutbound, 1<<20)
+	def(&o.WriteTimeout, 30*time.Second)
+	def(&o.IdlePing, 5*time.Minute)
+	def(&o.AnswerIn, 30*time.Second)
+	def(&o.ReadIn, 5*time.Second)
+	def(&o.HoldFor, 10*time.Second)
+	def(&o.DrainFor, 5*time.Second)
+	def(&o.RetryEvery, 2*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	switch {
+	case o.ID == "" || o.Domain == "":
+		return errors.New("edge: an edge needs an id and a domain")
+	case o.Partitions <= 0:
+		return fmt.Errorf("edge: %d partitions", o.Partitions)
+	case o.Log == nil || o.Lease == nil || o.Links == nil || o.Rosters == nil:
+		return errors.New("edge: Log, Lease, Links and Rosters must be given")
+	case o.HardOutbound < o.SoftOutbound:
+		return fmt.Errorf("edge: HardOutbound %d < SoftOutbound %d", o.HardOutbound, o.SoftOutbound)
+	}
+	return nil
+}

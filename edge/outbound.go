@@ -1,0 +1,281 @@
+package edge
+
+import (
+	"net"
+	"sync"
+	"time"
+
+	"github.com/rollcall/rollcall/edge/stanza"
+)
+
+// outbound is what waits to be written to one client. While nothing waits it
+// holds no buffer and no goroutine.
+//
+// Presence above the soft bound is conflated: of each full JID only the
+// newest waits. Above the hard bound the outbound overflows: what was not
+// handed to the socket is dropped, and the session ends.
+type outbound struct {
+	conn   net.Conn
+	limits *outboundLimits
+
+	mu      sync.Mutex
+	buf     []byte                // whole stanzas
+	receipt []receipt             // of what is in buf
+	late    []latePresence        // conflated, oldest first
+	latest  map[string]int        // full JID -> place in late
+	writing bool                  // a flusher runs
+	dirty   bool                  // waits for a batch to end
+	closing bool                  // nothing more is taken; the flusher closes conn at its end
+	broken  bool                  // a write failed, or the bound was passed
+	onBreak func(overflowed bool) // called once, on a goroutine that holds no lock
+	written bool                  // all is written, the last bytes too
+	unread  bool                  // nobody reads the connection any more
+}
+
+// outboundLimits are shared by all sessions of a server.
+type outboundLimits struct {
+	soft, hard int           // bytes
+	timeout    time.Duration // of one write
+	metrics    *metrics
+	overflow   []byte // the stream's end for who is too slow
+}
+
+// receipt is told whether the bytes before it were written.
+type receipt func(written bool)
+
+// latePresence is encoded only when it is written.
+type latePresence struct {
+	full     string
+	presence *stanza.Prepared
+	to       string
+}
+
+var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 2048); return &b }}
+
+// keptBuffer is the largest buffer that goes back to the pool.
+const keptBuffer = 64 << 10
+
+func takeBuffer() []byte { return (*buffers.Get().(*[]byte))[:0] }
+
+func giveBuffer(b []byte) {
+	if cap(b) > 0 && cap(b) <= keptBuffer {
+		buffers.Put(&b)
+	}
+}
+
+// batch gathers the outbounds that were given something, so that each is
+// flushed once, with all of it in one write. One goroutine uses it.
+type batch struct{ dirty []*outbound }
+
+// flush starts the writing. The caller holds no lock that a receipt needs.
+func (b *batch) flush() {
+	for i, o := range b.dirty {
+		b.dirty[i] = nil
+		o.mu.Lock()
+		o.dirty = false
+		o.start()
+		o.mu.Unlock()
+	}
+	b.dirty = b.dirty[:0]
+}
+
+// add notes that o was given something. o.mu is held.
+func (b *batch) add(o *outbound) {
+	if !o.dirty && !o.writing {
+		o.dirty = true
+		b.dirty = append(b.dirty, o)
+	}
+}
+
+// start makes sure that a flusher runs. o.mu is held.
+func (o *outbound) start() {
+	if !o.writing && (len(o.buf) > 0 || len(o.late) > 0 || o.closing) {
+		o.writing = true
+		go o.run()
+	}
+}
+
+// write queues what encode appends, and has it flushed at the end of the
+// batch; without a batch at once. It tells whether it was taken; r, if any,
+// is called only then.
+func (o *outbound) write(b *batch, encode func(dst []byte) []byte, r receipt) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return false
+	}
+	if o.buf == nil {
+		o.buf = takeBuffer()
+	}
+	o.buf = encode(o.buf)
+	if r != nil {
+		o.receipt = append(o.receipt, r)
+	}
+	if len(o.buf)+len(o.late)*lateCost > o.limits.hard {
+		o.fail(true)
+		return true
+	}
+	o.wake(b)
+	return true
+}
+
+// lateCost is what a conflated presence counts for, in bytes.
+const lateCost = 128
+
+// presence queues the presence p of the full JID for the receiver to, in the
+// place of an older one of the same full JID that waits above the soft bound.
+func (o *outbound) presence(b *batch, full string, p *stanza.Prepared, to string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return
+	}
+	if len(o.buf) < o.limits.soft && len(o.late) == 0 {
+		if o.buf == nil {
+			o.buf = takeBuffer()
+		}
+		o.buf = p.AppendTo(o.buf, to)
+		o.wake(b)
+		return
+	}
+	if i, ok := o.latest[full]; ok {
+		o.late[i].presence = p
+		o.limits.metrics.conflated.Inc()
+		return
+	}
+	if o.latest == nil {
+		o.latest = make(map[string]int)
+	}
+	o.latest[full] = len(o.late)
+	o.late = append(o.late, latePresence{full, p, to})
+	if len(o.buf)+len(o.late)*lateCost > o.limits.hard {
+		o.fail(true)
+		return
+	}
+	o.wake(b)
+}
+
+func (o *outbound) wake(b *batch) {
+	if b != nil {
+		b.add(o)
+		return
+	}
+	o.start()
+}
+
+// close takes last as the final bytes, and ends the connection when all is
+// written and the reader gone.
+func (o *outbound) close(last []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return
+	}
+	if o.buf == nil {
+		o.buf = takeBuffer()
+	}
+	o.buf = append(o.buf, last...)
+	o.closing = true
+	o.start()
+}
+
+// fail drops what waits. o.mu is held.
+func (o *outbound) fail(overflowed bool) {
+	if o.broken {
+		return
+	}
+	o.broken, o.closing = true, true
+	receipts := o.receipt
+	giveBuffer(o.buf)
+	o.buf, o.receipt, o.late, o.latest = nil, nil, nil, nil
+	if overflowed {
+		o.buf = append(takeBuffer(), o.limits.overflow...)
+		_ = o.conn.SetWriteDeadline(time.Now().Add(min(o.limits.timeout, time.Second)))
+		o.limits.metrics.overflowed.Inc()
+	}
+	o.start()
+	onBreak := o.onBreak
+	go func() {
+		for _, r := range receipts {
+			r(false)
+		}
+		onBreak(overflowed)
+	}()
+}
+
+// run writes until nothing is left.
+func (o *outbound) run() {
+	o.mu.Lock()
+	for {
+		o.drainLate()
+		if len(o.buf) == 0 {
+			break
+		}
+		buf, receipts := o.buf, o.receipt
+		o.buf, o.receipt = nil, nil
+		timeout := o.limits.timeout
+		if o.broken {
+			timeout = min(timeout, time.Second)
+		}
+		_ = o.conn.SetWriteDeadline(time.Now().Add(timeout))
+		o.mu.Unlock()
+		n, err := o.conn.Write(buf)
+		o.limits.metrics.written(n)
+		for _, r := range receipts {
+			r(err == nil)
+		}
+		giveBuffer(buf)
+		o.mu.Lock()
+		if err != nil {
+			o.fail(false)
+			o.buf = nil
+		}
+	}
+	o.writing = false
+	if o.closing && !o.written {
+		o.written = true
+		o.part()
+	}
+	o.mu.Unlock()
+}
+
+// partTime is how long the peer may take to close its side (RFC 6120, section 4.4).
+const partTime = 2 * time.Second
+
+// part ends the connection when both sides are done with it. To close it
+// before the peer has is to risk that it never reads the last bytes.
+// o.mu is held.
+func (o *outbound) part() {
+	if o.unread || o.broken {
+		go o.conn.Close()
+		return
+	}
+	_ = o.conn.SetReadDeadline(time.Now().Add(partTime))
+	if half, ok := o.conn.(interface{ CloseWrite() error }); ok {
+		go func() { _ = half.CloseWrite() }()
+	}
+}
+
+// readerGone is called by the reader when it has ended.
+func (o *outbound) readerGone() {
+	o.mu.Lock()
+	o.unread = true
+	if o.written {
+		o.part()
+	}
+	o.mu.Unlock()
+}
+
+// drainLate encodes conflated presence once there is room for it.
+func (o *outbound) drainLate() {
+	if len(o.late) == 0 || len(o.buf) >= o.limits.soft {
+		return
+	}
+	if o.buf == nil {
+		o.buf = takeBuffer()
+	}
+	for i := range o.late {
+		o.buf = o.late[i].presence.AppendTo(o.buf, o.late[i].to)
+	}
+	o.late, o.latest = nil, nil
+}

@@ -1,0 +1,435 @@
+// Package edge holds the clients' connections. It turns their stanzas into
+// events, appends these to the log, answers when the log has them, and gives
+// each session what it must hear: fan-out sends a change once to an edge, and
+// the edge multiplies it.
+//
+// An idle session costs one goroutine, which waits for the client. What
+// happens to a session runs in its mailbox, one thing at a time; what is
+// written to it gathers in its outbound.
+package edge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/edge/stream"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/topic"
+)
+
+// ErrLost tells that the edge was marked lost: all its sessions are ended, and
+// it starts again under a new epoch.
+var ErrLost = errors.New("edge: lease lost")
+
+// Server is an edge. Its methods may be called from any goroutine.
+type Server struct {
+	opts     Options
+	log      *slog.Logger
+	metrics  *metrics
+	limits   outboundLimits
+	followed []*followed // by partition
+	shards   []*shard    // by partition
+	asked    asked
+	unbound  chan struct{} // a token for each connection that negotiates
+
+	listeners []net.Listener
+	ctx       context.Context // ends with Run
+	cancel    context.CancelFunc
+
+	mu       sync.Mutex
+	sessions map[*session]struct{}
+	stopping bool
+	held     []heldAck
+	readers  sync.WaitGroup
+}
+
+// heldAck is an acknowledgement that waits for a valid lease.
+type heldAck struct {
+	at    topic.Position
+	until time.Time
+	done  func(topic.Position, error)
+}
+
+// New checks the options and opens the ports.
+func New(o Options) (*Server, error) {
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	o.Stream.Domain = o.Domain
+	o.Stream.After.Bytes = o.MaxStanza
+	s := &Server{opts: o, log: o.Logger, metrics: newMetrics(o.Registry), sessions: make(map[*session]struct{})}
+	s.unbound = make(chan struct{}, o.MaxUnbound)
+	slow := &stanza.StreamError{Condition: stanza.StreamConstraint, Text: "too slow to read"}
+	s.limits = outboundLimits{
+		soft: o.SoftOutbound, hard: o.HardOutbound, timeout: o.WriteTimeout, metrics: s.metrics,
+		overflow: append(slow.AppendTo(nil), stanza.StreamEnd...),
+	}
+	for i := range o.Partitions {
+		s.followed = append(s.followed, &followed{links: o.Links, metrics: s.metrics, number: int32(i), accounts: make(map[string]*watched)})
+		s.shards = append(s.shards, &shard{accounts: make(map[string]*local)})
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	for _, l := range o.Listen {
+		ln, err := net.Listen("tcp", l.Address)
+		if err != nil {
+			s.close()
+			return nil, fmt.Errorf("edge: %w", err)
+		}
+		s.listeners = append(s.listeners, ln)
+	}
+	return s, nil
+}
+
+func (s *Server) close() {
+	for _, ln := range s.listeners {
+		ln.Close()
+	}
+	s.cancel()
+}
+
+// Addr gives where the i-th of Options.Listen is.
+func (s *Server) Addr(i int) net.Addr { return s.listeners[i].Addr() }
+
+// Run serves clients until ctx ends, then ends every session and waits for
+// their last appends; or until the lease is lost, which gives ErrLost. It
+// returns when all that it started has ended.
+func (s *Server) Run(ctx context.Context) error {
+	accepting, stop := context.WithCancel(ctx)
+	defer stop()
+	var g errgroup.Group
+	for i, ln := range s.listeners {
+		g.Go(func() error { return s.accept(accepting, ln, s.opts.Listen[i].Direct) })
+	}
+	s.readers.Add(1)
+	go func() {
+		defer s.readers.Done()
+		s.tick(s.ctx)
+	}()
+	var err error
+	select {
+	case <-ctx.Done():
+	case <-s.opts.Lease.Lost():
+		err = ErrLost
+	}
+	stop()
+	for _, ln := range s.listeners {
+		ln.Close()
+	}
+	if gerr := g.Wait(); err == nil {
+		err = gerr
+	}
+	s.drain(errors.Is(err, ErrLost))
+	s.cancel()
+	s.readers.Wait()
+	return err
+}
+
+// drain ends every session; unless the edge is lost it waits for the events
+// that say so.
+func (s *Server) drain(lost bool) {
+	s.mu.Lock()
+	s.stopping = true
+	var all []*session
+	for x := range s.sessions {
+		all = append(all, x)
+	}
+	s.mu.Unlock()
+	condition := stanza.SystemShutdown
+	if lost {
+		condition = stanza.Reset
+	}
+	for _, x := range all {
+		x.post(func() {
+			x.superseded = x.superseded || lost
+			x.end("edge stops", &stanza.StreamError{Condition: condition})
+		})
+	}
+	timer := time.NewTimer(s.opts.DrainFor)
+	defer timer.Stop()
+	for _, x := range all {
+		select {
+		case <-x.closed:
+		case <-timer.C:
+			s.log.Warn("stopped before all sessions' ends were stored")
+			return
+		}
+	}
+}
+
+// tick looks at what waits for time to pass.
+func (s *Server) tick(ctx context.Context) {
+	t := time.NewTicker(250 * time.Millisecond)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			s.releaseHeld(time.Now())
+			return
+		case now := <-t.C:
+			s.releaseHeld(now)
+			for _, iq := range s.asked.late(now) {
+				s.answerFor(iq, stanza.NewError(stanza.RemoteServerTimeout, ""))
+			}
+		}
+	}
+}
+
+func (s *Server) accept(ctx context.Context, ln net.Listener, direct bool) error {
+	for {
+		conn, err := ln.Accept()
+		if ctx.Err() != nil {
+			if conn != nil {
+				conn.Close()
+			}
+			return nil
+		}
+		if err != nil {
+			// Out of files, most likely: those that are here go on.
+			s.log.Warn("connection not accepted", "err", err)
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(100 * time.Millisecond):
+			}
+			continue
+		}
+		if s.admit(ctx) {
+			s.readers.Add(1)
+			go func() {
+				defer s.readers.Done()
+				s.negotiate(ctx, conn, direct)
+			}()
+		} else {
+			s.metrics.refused.Inc()
+			conn.Close()
+		}
+	}
+}
+
+// admitWait is how long the door waits for others to get through.
+const admitWait = time.Second
+
+// admit takes a token for one more connection that negotiates: overload
+// slows the queue at the door first, and is refused then.
+func (s *Server) admit(ctx context.Context) bool {
+	select {
+	case s.unbound <- struct{}{}:
+		return true
+	default:
+	}
+	t := time.NewTimer(admitWait)
+	defer t.Stop()
+	select {
+	case s.unbound <- struct{}{}:
+		return true
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+// negotiate leads a connection to its session. The session is read by a
+// goroutine of its own: this one's stack has grown.
+func (s *Server) negotiate(ctx context.Context, conn net.Conn, direct bool) {
+	defer func() { <-s.unbound }()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4})
+	}
+	o := s.opts.Stream
+	o.Direct = direct
+	st, err := stream.Negotiate(ctx, conn, o)
+	if err != nil {
+		return
+	}
+	x, err := s.bind(ctx, st)
+	if err != nil {
+		return
+	}
+	s.readers.Add(1)
+	go func() {
+		defer s.readers.Done()
+		x.read()
+	}()
+}
+
+// bind binds a resource (RFC 6120, section 7): the session is in the log
+// before its client hears of it.
+func (s *Server) bind(ctx context.Context, st *stream.Stream) (*session, error) {
+	partition := topic.Partition(st.Account(), s.opts.Partitions)
+	sh := s.shards[partition]
+	for {
+		l, ok := sh.join(s, st.Account(), partition, s.opts.MaxResources)
+		if !ok {
+			if err := s.refuseBind(ctx, st, stanza.ResourceConstraint); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		x, err := s.bound(ctx, st, l)
+		if err == nil {
+			return x, nil
+		}
+		sh.leave(l)
+		if ctx.Err() != nil {
+			_ = st.CloseWith(&stanza.StreamError{Condition: stanza.SystemShutdown})
+			return nil, ctx.Err()
+		}
+		if err := s.refuseBind(ctx, st, stanzaError(err).Condition); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func (s *Server) refuseBind(ctx context.Context, st *stream.Stream, c stanza.Condition) error {
+	if err := st.BindError(c); err != nil {
+		st.Conn().Close()
+		return err
+	}
+	return st.AwaitBind(ctx)
+}
+
+// bound appends ResourceBound and makes the session.
+func (s *Server) bound(ctx context.Context, st *stream.Stream, l *local) (*session, error) {
+	resource := st.Resource()
+	if resource == "" {
+		resource = newResource()
+	}
+	full := l.account.WithCanonical(resource)
+	binding, err := uuid.NewV7()
+	if err != nil {
+		return nil, err
+	}
+	x := &session{server: s, local: l, resource: resource, full: full.String(), binding: binding, reader: st, closed: make(chan struct{})}
+	x.out = outbound{conn: st.Conn(), limits: &s.limits, onBreak: x.broke}
+	e := x.stamp(&event.Event{Id: binding[:], Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{
+		Resource: resource, Edge: s.opts.ID, Epoch: s.opts.Lease.Epoch(),
+	}}})
+	var at topic.Position
+	stored := make(chan error, 1)
+	s.append(l.account, e, func(p topic.Position, err error) {
+		at = p
+		stored <- err
+	})
+	// The log answers or fails within its own bound, also while we stop.
+	if err := <-stored; err != nil {
+		return nil, err
+	}
+	x.positions = map[int32]int64{at.Partition: at.Offset}
+	x.boundAt = at.Offset
+	s.mu.Lock()
+	stopping := s.stopping
+	s.sessions[x] = struct{}{}
+	s.mu.Unlock()
+	s.metrics.sessions.Inc()
+	x.send(func(dst []byte) []byte { return stream.AppendBindResult(dst, st.BindID(), x.full) })
+	if older := l.add(x); older != nil {
+		older.post(older.supersede)
+	}
+	if stopping || ctx.Err() != nil {
+		x.post(func() { x.end("edge stops", &stanza.StreamError{Condition: stanza.SystemShutdown}) })
+	}
+	return x, nil
+}
+
+// sessionEnded is called once a session, in its mailbox.
+func (s *Server) sessionEnded(x *session) {
+	s.mu.Lock()
+	delete(s.sessions, x)
+	s.mu.Unlock()
+	s.metrics.sessions.Dec()
+	s.shards[x.local.partition].leave(x.local)
+}
+
+// append gives an event to the log. done hears of success only while the
+// lease is valid.
+func (s *Server) append(account jid.Bare, e *event.Event, done func(topic.Position, error)) {
+	s.metrics.appends.Inc()
+	s.opts.Log.Append(account, e, func(at topic.Position, err error) {
+		switch {
+		case err != nil:
+			s.metrics.appendsFailed.Inc()
+			done(at, err)
+		case s.opts.Lease.Valid():
+			done(at, nil)
+		default:
+			s.metrics.held.Inc()
+			s.mu.Lock()
+			s.held = append(s.held, heldAck{at, time.Now().Add(s.opts.HoldFor), done})
+			s.mu.Unlock()
+		}
+	})
+}
+
+// releaseHeld lets go what waits for a valid lease, or has waited too long.
+func (s *Server) releaseHeld(now time.Time) {
+	valid := s.opts.Lease.Valid()
+	stopping := s.ctx.Err() != nil
+	var ready []heldAck
+	s.mu.Lock()
+	kept := s.held[:0]
+	for _, h := range s.held {
+		if valid || stopping || now.After(h.until) {
+			ready = append(ready, h)
+		} else {
+			kept = append(kept, h)
+		}
+	}
+	clear(s.held[len(kept):])
+	s.held = kept
+	s.mu.Unlock()
+	for _, h := range ready {
+		if valid {
+			h.done(h.at, nil)
+		} else {
+			h.done(h.at, errNotHeld)
+		}
+	}
+}
+
+// accountDeleted ends the sessions of an account that is no more (XEP-0077,
+// section 3.2).
+func (s *Server) accountDeleted(account jid.Bare) {
+	if l := s.shardOf(account.String()).find(account.String()); l != nil {
+		for _, x := range l.sessions() {
+			x.post(func() {
+				x.end("account deleted", &stanza.StreamError{Condition: stanza.StreamNotAuthorized, Text: "account deleted"})
+			})
+		}
+	}
+}
+
+// later runs f in the session's mailbox at a time.
+func (s *Server) later(x *session, at time.Time, f func()) {
+	time.AfterFunc(time.Until(at), func() {
+		x.post(func() {
+			if !x.ended {
+				f()
+			}
+		})
+	})
+}
+
+// context gives one that ends with the server, or after d.
+func (s *Server) context(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(s.ctx, d)
+}
+
+func (s *Server) has(partition int32) bool { return partition >= 0 && int(partition) < len(s.shards) }
+
+func (s *Server) followedOf(bare string) *followed {
+	return s.followed[topic.Partition(jid.BareFromCanonical(bare), s.opts.Partitions)]
+}
+
+func (s *Server) shardOf(bare string) *shard {
+	return s.shards[topic.Partition(jid.BareFromCanonical(bare), s.opts.Partitions)]
+}

@@ -1,0 +1,231 @@
+package edge
+
+import (
+	"errors"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/topic"
+)
+
+// session is one bound resource of one client. Its reader is its only
+// goroutine while it is idle; what happens to it goes through its mailbox,
+// and fields without another word belong to whoever runs the mailbox.
+type session struct {
+	server   *Server
+	local    *local
+	resource string
+	full     string   // full JID
+	binding  [16]byte // id of its ResourceBound
+	boundAt  int64    // its offset
+	reader   reader
+	mail     mailbox
+	out      outbound
+
+	available atomic.Bool // takes presence of contacts
+	echo      atomic.Bool // waits for its own unavailable presence
+
+	order order // of its appends
+
+	ended      bool
+	superseded bool                 // its binding counts no more: no farewell is appended
+	presence   *event.Event         // what it wants to be seen as; nil: unavailable
+	retrying   bool                 // presence was refused and is tried again
+	interested bool                 // asked for the roster
+	reading    bool                 // its roster is being read
+	early      []*event.RosterPush  // pushes that came while it was being read
+	asOf       int64                // the roster that it has was true at this next offset
+	pushes     int                  // roster pushes sent, for their ids
+	requests   map[string]time.Time // ids of the requests that an Outcome answers, and until when
+	positions  map[int32]int64      // last offset of its own appends, by partition
+	closed     chan struct{}        // closed when its end is in the log, or never will be
+}
+
+// reader gives the client's stanzas, as stanza.Reader does.
+type reader interface {
+	Next() (*stanza.Stanza, error)
+}
+
+// post has f run as the next thing of the session.
+func (s *session) post(f func()) { s.mail.post(f) }
+
+// read takes the client's stanzas until its stream ends.
+func (s *session) read() {
+	defer s.out.readerGone()
+	idle := s.server.opts.IdlePing
+	for {
+		since := time.Now()
+		if idle > 0 {
+			s.deadline(since.Add(idle))
+		}
+		st, err := s.reader.Next()
+		// In the middle of a stanza the same error comes again at once.
+		if idle > 0 && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(since) >= idle && s.alive() {
+			s.out.write(nil, func(dst []byte) []byte { return append(dst, ' ') }, nil)
+			continue
+		}
+		if err != nil {
+			s.post(func() { s.readFailed(err) })
+			return
+		}
+		s.mail.postWait(func() { s.take(st) })
+	}
+}
+
+// deadline sets the reader's deadline unless the session is parting.
+func (s *session) deadline(t time.Time) {
+	s.out.mu.Lock()
+	if !s.out.closing {
+		_ = s.out.conn.SetReadDeadline(t)
+	}
+	s.out.mu.Unlock()
+}
+
+// alive tells whether the session takes anything more.
+func (s *session) alive() bool {
+	s.out.mu.Lock()
+	defer s.out.mu.Unlock()
+	return !s.out.closing
+}
+
+func (s *session) readFailed(err error) {
+	var bad *stanza.StreamError
+	switch {
+	case errors.Is(err, stanza.ErrStreamClosed):
+		s.end("closed", nil)
+	case errors.As(err, &bad):
+		s.end("stream error: "+string(bad.Condition), bad)
+	default:
+		s.end("connection lost", nil)
+	}
+}
+
+// take acts on one stanza of the client.
+func (s *session) take(st *stanza.Stanza) {
+	if s.ended {
+		return
+	}
+	// RFC 6120, section 8.1.2.1: the server vouches for the sender.
+	if st.From != "" && st.From != s.full && st.From != s.local.bare && !s.isSelf(st.From) {
+		s.end("invalid from", &stanza.StreamError{Condition: stanza.InvalidFrom})
+		return
+	}
+	if st.Space != stanza.NSClient {
+		s.end("unsupported element", &stanza.StreamError{Condition: stanza.UnsupportedStanzaType})
+		return
+	}
+	switch st.Kind {
+	case stanza.Presence:
+		s.takePresence(st)
+	case stanza.Message:
+		s.takeMessage(st)
+	case stanza.IQ:
+		s.takeIQ(st)
+	default:
+		s.end("unsupported element", &stanza.StreamError{Condition: stanza.UnsupportedStanzaType})
+	}
+}
+
+// isSelf tells whether a JID that is spelled otherwise is the session's own.
+func (s *session) isSelf(from string) bool {
+	a, err := jid.Parse(from)
+	return err == nil && a.Bare() == s.local.account && (!a.IsFull() || a.Resource() == s.resource)
+}
+
+// end ends the session, once: its end is appended, then its stream is closed
+// with bad, if any.
+func (s *session) end(reason string, bad *stanza.StreamError) {
+	if s.ended {
+		return
+	}
+	s.ended = true
+	s.available.Store(false)
+	s.mail.hold(false)
+	s.local.remove(s)
+	s.server.sessionEnded(s)
+	var last []byte
+	if bad != nil {
+		last = bad.AppendTo(last)
+	}
+	last = append(last, stanza.StreamEnd...)
+	s.out.close(last)
+	if s.superseded {
+		close(s.closed)
+		return
+	}
+	closed := &event.ResourceClosed{Resource: s.resource, Reason: reason}
+	s.server.append(s.local.account, s.stamp(&event.Event{Kind: &event.Event_ResourceClosed{ResourceClosed: closed}}), func(topic.Position, error) {
+		close(s.closed)
+	})
+}
+
+// supersede ends a session whose resource was bound by another (RFC 6120,
+// section 7.7.2.2).
+func (s *session) supersede() {
+	s.superseded = true
+	s.end("conflict", &stanza.StreamError{Condition: stanza.StreamConflict, Text: "the resource was bound by another session"})
+}
+
+// broke is told by the outbound that the client gets nothing more.
+func (s *session) broke(overflowed bool) {
+	reason := "connection lost"
+	if overflowed {
+		reason = "too slow"
+	}
+	s.post(func() { s.end(reason, nil) })
+}
+
+// stamp makes e an event of this session.
+func (s *session) stamp(e *event.Event) *event.Event {
+	e.Binding = s.binding[:]
+	return e
+}
+
+// append appends to the history of the account. done runs in the mailbox,
+// and only then is what waits for this append released.
+func (s *session) append(account jid.Bare, e *event.Event, done func(error)) {
+	n := s.order.issue()
+	if s.order.outstanding() >= maxOutstanding {
+		s.mail.hold(true)
+	}
+	s.server.append(account, e, func(at topic.Position, err error) {
+		s.post(func() {
+			if err == nil {
+				if s.positions == nil {
+					s.positions = make(map[int32]int64, 1)
+				}
+				s.positions[at.Partition] = max(s.positions[at.Partition], at.Offset)
+			}
+			if done != nil && !s.ended {
+				done(err)
+			}
+			s.order.settle(n)
+			if s.order.outstanding() == maxOutstanding/2 {
+				s.mail.hold(false)
+			}
+		})
+	})
+}
+
+// send writes bytes of the session's own to the client.
+func (s *session) send(encode func(dst []byte) []byte) { s.out.write(nil, encode, nil) }
+
+// fail answers a stanza with an error, unless it is one (RFC 6120, section 8.3.1).
+func (s *session) fail(st *stanza.Stanza, err error) {
+	if st.Type == "error" || st.Kind == stanza.IQ && st.Type == "result" {
+		return
+	}
+	bad := stanzaError(err)
+	h := stanza.Header{From: st.To, To: s.full, ID: st.ID}
+	s.send(func(dst []byte) []byte { return stanza.AppendError(dst, st.Kind, h, bad) })
+}
+
+func (s *session) nextPush() string {
+	s.pushes++
+	return "push-" + strconv.Itoa(s.pushes)
+}

@@ -1,0 +1,180 @@
+package edge
+
+import (
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/message"
+	"github.com/rollcall/rollcall/schema/topic"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+var messageTypes = map[string]event.MessageType{
+	"normal":    event.MessageType_MESSAGE_TYPE_NORMAL,
+	"chat":      event.MessageType_MESSAGE_TYPE_CHAT,
+	"headline":  event.MessageType_MESSAGE_TYPE_HEADLINE,
+	"groupchat": event.MessageType_MESSAGE_TYPE_GROUPCHAT,
+	"error":     event.MessageType_MESSAGE_TYPE_ERROR,
+}
+
+func typeName(t event.MessageType) string {
+	for name, v := range messageTypes {
+		if v == t && t != event.MessageType_MESSAGE_TYPE_NORMAL {
+			return name
+		}
+	}
+	return ""
+}
+
+// takeMessage appends the client's message to its recipient's history (RFC
+// 6121, section 5; RFC 6120, section 10.3: without a to it is for oneself).
+func (s *session) takeMessage(st *stanza.Stanza) {
+	to, err := s.addressee(st)
+	if err == nil && to.Local() == "" {
+		err = stanza.NewError(stanza.ServiceUnavailable, "")
+	}
+	if err != nil {
+		s.fail(st, err)
+		return
+	}
+	m := st.Message()
+	inner := st.Inner
+	if _, ok := stanza.Find(inner, stanza.NSStanzaID, "stanza-id"); ok {
+		// Only the recipient's server speaks for it (XEP-0359, section 6).
+		inner = stanza.Without(inner, func(c stanza.Child) bool {
+			return c.Is(stanza.NSStanzaID, "stanza-id") && c.Attr("by") == to.Bare().String()
+		})
+	}
+	msg := &event.Message{Type: messageTypes[m.Type], Id: st.ID, Lang: st.Lang, Body: m.Body, Payload: inner}
+	msg.Storable = storable(msg, m.HasBody)
+	e := s.stamp(&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{
+		From: s.full, Resource: to.Resource(), Message: msg,
+	}}})
+	s.append(to.Bare(), e, func(err error) {
+		if err != nil {
+			s.fail(st, err)
+		}
+	})
+}
+
+// deliverMessage gives the sessions of the account a message that was routed
+// to them.
+func (l *local) deliverMessage(b *batch, m *wire.Message) {
+	accepted := m.GetAccepted()
+	msg := accepted.GetMessage()
+	var said *stanza.Prepared
+	n := 0
+	for _, raw := range m.GetBindings() {
+		binding, err := uuid.FromBytes(raw)
+		if err != nil {
+			continue
+		}
+		s := l.bound(binding)
+		if s == nil || m.GetStored() && !l.take(m.GetOffset(), binding) {
+			continue
+		}
+		if said == nil {
+			said = l.prepareMessage(m, accepted.GetFrom(), msg)
+		}
+		to := l.bare
+		if accepted.GetResource() != "" {
+			to += "/" + accepted.GetResource()
+		}
+		var done receipt
+		if m.GetStored() {
+			done = func(written bool) { l.delivered(s, m.GetOffset(), written) }
+		}
+		if s.out.write(b, func(dst []byte) []byte { return said.AppendTo(dst, to) }, done) {
+			n++
+		} else if m.GetStored() {
+			l.forget(m.GetOffset(), binding)
+		}
+	}
+	l.server.metrics.deliveredSince(m.GetAt(), n)
+}
+
+func (l *local) prepareMessage(m *wire.Message, from string, msg *event.Message) *stanza.Prepared {
+	var extra []byte
+	if id, err := uuid.FromBytes(m.GetId()); err == nil {
+		extra = stanza.AppendStanzaID(extra, l.bare, id.String())
+	}
+	if m.GetDelayed() {
+		extra = stanza.AppendDelay(extra, l.account.Domain(), time.UnixMicro(m.GetAt()))
+	}
+	h := stanza.Header{Type: typeName(msg.GetType()), ID: msg.GetId(), From: from, Lang: msg.GetLang()}
+	said := stanza.PrepareMessage(h, msg.GetPayload(), extra)
+	return &said
+}
+
+// bound gives the session of a binding, nil if it is not here.
+func (l *local) bound(binding [16]byte) *session {
+	for _, s := range l.sessions() {
+		if s.binding == binding {
+			return s
+		}
+	}
+	return nil
+}
+
+// delivered appends that the message was written to the client's socket, once
+// for all sessions here. A crash before it is stored leaves the message in
+// the inbox: it is delivered again.
+func (l *local) delivered(s *session, offset int64, written bool) {
+	if !written {
+		l.forget(offset, s.binding)
+		return
+	}
+	if !l.settle(offset) {
+		return
+	}
+	e := s.stamp(&event.Event{Kind: &event.Event_Delivered{Delivered: &event.Delivered{Offset: offset, Resource: s.resource}}})
+	l.server.append(l.account, e, func(topic.Position, error) {})
+}
+
+// deliverDirected gives the account's sessions directed presence (RFC 6121,
+// section 4.6), unless newer presence of the same full JID came first.
+func (l *local) deliverDirected(b *batch, d *wire.Directed) {
+	from := jid.FromCanonical(d.GetFrom())
+	known := l.server.followedOf(from.Bare().String()).versionOf(from.Bare().String(), from.Resource())
+	if known > d.GetVersion() || !l.noteDirected(d.GetFrom(), d.GetVersion()) {
+		return
+	}
+	said := preparePresence(d.GetFrom(), d.GetAvailable(), d.GetPresence())
+	l.server.metrics.encoded.Inc()
+	for _, s := range l.sessions() {
+		if d.GetResource() == "" && s.available.Load() || s.resource == d.GetResource() {
+			to := l.bare
+			if d.GetResource() != "" {
+				to = s.full
+			}
+			s.out.presence(b, d.GetFrom(), said, to)
+			l.server.metrics.deliveries.Inc()
+		}
+	}
+}
+
+// storable tells whether the message waits in the inbox (XEP-0160, XEP-0334).
+func storable(m *event.Message, body bool) bool {
+	c := message.Content{Body: body}
+	for child := range stanza.Children(m.GetPayload()) {
+		switch child.Space() {
+		case stanza.NSHints:
+			switch child.Local() {
+			case "store":
+				c.Store = true
+			case "no-store", "no-permanent-store":
+				c.NoStore = true
+			}
+		case stanza.NSClient:
+			c.Other = c.Other || child.Local() != "body" && child.Local() != "thread"
+		case stanza.NSChatState:
+		default:
+			c.Other = true
+		}
+	}
+	return message.Storable(message.Type(m.GetType()), c)
+}
