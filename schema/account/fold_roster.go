@@ -109,7 +109,7 @@ func (f *folding) send(contact jid.Bare, v subscription.Verb, p *event.Presence)
 }
 
 // push tells the interested resources of i as it is now (RFC 6121, section
-// 2.1.6); hidden, if there is nothing that a client may see.
+// 2.1.6); hidden, if nothing changed that a client may see.
 func (f *folding) push(i roster.Item, hidden bool) {
 	item := &event.RosterItem{
 		Contact:    i.Contact.String(),
@@ -119,7 +119,7 @@ func (f *folding) push(i roster.Item, hidden bool) {
 		From:       i.State&subscription.From != 0,
 		PendingOut: i.State&subscription.PendingOut != 0,
 		PendingIn:  i.State&subscription.PendingIn != 0,
-		Removed:    i.Removed,
+		Removed:    i.Removed && !i.Hidden(),
 		Hidden:     hidden,
 	}
 	f.tell(f.Account, &event.Output{Kind: &event.Output_RosterPush{RosterPush: &event.RosterPush{Item: item, Version: f.offset}}})
