@@ -32,8 +32,10 @@ type Options struct {
 	// 900,000, which is below what brokers take by default.
 	MaxBatchBytes int
 
-	Logger     *slog.Logger          // default slog.Default()
-	Registerer prometheus.Registerer // where metrics go; nil for nowhere
+	Logger *slog.Logger // default slog.Default()
+	// Registerer is where metrics go while it runs; nil for nowhere. A second
+	// one in a process needs labels of its own (prometheus.WrapRegistererWith).
+	Registerer prometheus.Registerer
 }
 
 const maxRequestBytes = 16 << 20 // of all partitions together
@@ -236,6 +238,7 @@ func (a *Appender) Run(ctx context.Context) error {
 	a.mu.Unlock()
 	close(ended)
 	callbacks.Wait()
+	a.metrics.close()
 	return nil
 }
 

@@ -54,7 +54,8 @@ var (
 	// ErrRefused tells that the brokers will never take the record: it is too
 	// large, or they do not permit it.
 	ErrRefused = errors.New("eventlog: record refused")
-	// ErrClosed tells that the Appender no longer runs.
+	// ErrClosed tells that the Appender no longer runs. A record that it was
+	// sending may be stored.
 	ErrClosed = errors.New("eventlog: appender is closed")
 )
 

@@ -173,11 +173,17 @@ type completion struct {
 type settler struct {
 	mu      sync.Mutex
 	pending []completion
+	over    bool          // run has ended
 	wake    chan struct{} // holds one
 }
 
 func (s *settler) add(c completion) {
 	s.mu.Lock()
+	if s.over {
+		s.mu.Unlock()
+		go c.done(c.at, c.err) // not here: the caller may hold what done takes
+		return
+	}
 	s.pending = append(s.pending, c)
 	first := len(s.pending) == 1
 	s.mu.Unlock()
@@ -206,16 +212,17 @@ func (s *settler) run(ended <-chan struct{}) {
 		select {
 		case <-s.wake:
 		case <-ended:
-			ended = nil
-			if s.empty() {
+			if s.end() {
 				return
 			}
 		}
 	}
 }
 
-func (s *settler) empty() bool {
+// end makes later answers go their own way, unless some are pending.
+func (s *settler) end() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.pending) == 0
+	s.over = len(s.pending) == 0
+	return s.over
 }

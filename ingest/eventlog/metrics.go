@@ -8,8 +8,27 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
+// registered is what a component has put into a registry.
+type registered struct {
+	in         prometheus.Registerer
+	collectors []prometheus.Collector
+}
+
+func (r *registered) register(in prometheus.Registerer, collectors ...prometheus.Collector) {
+	in.MustRegister(collectors...)
+	r.in, r.collectors = in, collectors
+}
+
+// unregister takes it out again.
+func (r *registered) unregister() {
+	for _, c := range r.collectors {
+		r.in.Unregister(c)
+	}
+}
+
 // appendMetrics tell how appends go; nil tells nothing.
 type appendMetrics struct {
+	registered
 	latency  prometheus.Histogram
 	failures *prometheus.CounterVec
 }
@@ -29,11 +48,17 @@ func newAppendMetrics(r prometheus.Registerer, queuedBytes func() float64) *appe
 			Help: "Records that were not stored, by reason: unavailable, full, refused, closed.",
 		}, []string{"reason"}),
 	}
-	r.MustRegister(m.latency, m.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	m.register(r, m.latency, m.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "rollcall_eventlog_queued_bytes",
 		Help: "Bytes of records accepted and not yet settled.",
 	}, queuedBytes))
 	return m
+}
+
+func (m *appendMetrics) close() {
+	if m != nil {
+		m.unregister()
+	}
 }
 
 func (m *appendMetrics) settled(queued time.Time, err error) {
@@ -64,6 +89,7 @@ func (m *appendMetrics) failed(err error) {
 
 // tailMetrics tell how far a Tail is behind; nil tells nothing.
 type tailMetrics struct {
+	registered
 	lag     *prometheus.GaugeVec
 	records prometheus.Counter
 	healthy prometheus.Gauge
@@ -92,8 +118,14 @@ func newTailMetrics(r prometheus.Registerer, topic string) *tailMetrics {
 		}),
 	}
 	m.healthy.Set(1)
-	r.MustRegister(m.lag, m.records, m.healthy)
+	m.register(r, m.lag, m.records, m.healthy)
 	return m
+}
+
+func (m *tailMetrics) close() {
+	if m != nil {
+		m.unregister()
+	}
 }
 
 func (m *tailMetrics) delivered(partition int32, records int, lag int64) {

@@ -66,10 +66,7 @@ func (s *sender) take(ctx context.Context) []*lane {
 		}
 		size := l.take(min(a.options.MaxBatchBytes, max(room, 1)))
 		if size == 0 { // all were given up
-			l.busy, l.batch = false, nil
-			if len(l.queue) > 0 {
-				a.ready(l)
-			}
+			l.busy, l.attempts = false, 0
 			continue
 		}
 		room -= size

@@ -25,8 +25,11 @@ type TailOptions struct {
 	MaxBytes          int
 	MaxPartitionBytes int
 
-	Logger     *slog.Logger          // default slog.Default()
-	Registerer prometheus.Registerer // where metrics go; nil for nowhere
+	Logger *slog.Logger // default slog.Default()
+	// Registerer is where metrics go until Run ends; nil for nowhere. A second
+	// Tail of a topic in a process needs labels of its own
+	// (prometheus.WrapRegistererWith).
+	Registerer prometheus.Registerer
 }
 
 // A Batch is a run of records of one partition, in order.
@@ -212,11 +215,15 @@ func (t *Tail) Run(ctx context.Context, handle func(context.Context, Batch) erro
 	cancel(err)
 	t.client.close() // ends the polls under way
 	r.owned.Wait()
+	t.metrics.close()
 	return err
 }
 
 // Close frees a Tail that never ran.
-func (t *Tail) Close() { t.client.close() }
+func (t *Tail) Close() {
+	t.client.close()
+	t.metrics.close()
+}
 
 // tailRun is what lives as long as Run.
 type tailRun struct {
