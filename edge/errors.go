@@ -29,6 +29,12 @@ func stanzaError(err error) *stanza.Error {
 	return &stanza.Error{Type: stanza.Wait, Condition: stanza.InternalServerError}
 }
 
+// Longest addresses that the read models can hold, in bytes.
+const (
+	maxAddress  = 1024
+	maxResource = 512
+)
+
 // addressee gives whom a stanza is for: a local account, or the server itself
 // where it has no localpart.
 func (s *session) addressee(st *stanza.Stanza) (jid.JID, error) {
@@ -38,6 +44,9 @@ func (s *session) addressee(st *stanza.Stanza) (jid.JID, error) {
 	to, err := jid.Parse(st.To)
 	if err != nil {
 		return jid.JID{}, err
+	}
+	if len(to.String()) > maxAddress || len(to.Resource()) > maxResource {
+		return jid.JID{}, stanza.NewError(stanza.JIDMalformed, "too long")
 	}
 	if to.Domain() != s.server.opts.Domain {
 		return jid.JID{}, stanza.NewError(stanza.RemoteServerNotFound, "")

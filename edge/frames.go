@@ -10,9 +10,9 @@ import (
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
-// Interest gives all that the sessions here follow in a partition: what a
-// worker is told when it takes the partition over.
-func (s *Server) Interest(partition int32) []*wire.Followed {
+// Whole gives all that the sessions here follow in a partition: what a worker
+// is told when it takes the partition over.
+func (s *Server) Whole(partition int32) []*wire.Followed {
 	if !s.has(partition) {
 		return nil
 	}
@@ -33,14 +33,14 @@ func (s *Server) Answer(a *wire.Answer) {
 
 // Frames gives sessions what happened in a partition, under the conditions of
 // Answer. What several frames have for one session goes out in one write.
-func (s *Server) Frames(f *wire.Frames) {
-	if !s.has(f.GetPartition()) {
+func (s *Server) Frames(partition int32, frames []*wire.Frame) {
+	if !s.has(partition) {
 		return
 	}
-	part, sh := s.followed[f.GetPartition()], s.shards[f.GetPartition()]
+	part, sh := s.followed[partition], s.shards[partition]
 	var b batch
 	locked := false
-	for _, frame := range f.GetFrames() {
+	for _, frame := range frames {
 		switch what := frame.GetWhat().(type) {
 		case *wire.Frame_Presence:
 			if !locked {

@@ -168,7 +168,7 @@ func (l *local) setContacts(r *Roster) {
 	l.contacts = make(map[string]int64, len(r.Items))
 	for _, it := range r.Items {
 		contact := it.GetContact()
-		if it.GetPendingIn() && !it.GetRemoved() {
+		if it.GetPendingIn() {
 			l.request(contact, it.Request)
 		}
 		if v, ok := old[contact]; ok && v >= r.NextOffset {

@@ -59,14 +59,15 @@ type Rosters interface {
 
 // Roster is the roster of an account as it was at an offset.
 type Roster struct {
-	// Items holds tombstones and hidden items too.
+	// Items holds removed items too: tombstones, and contacts that only ask
+	// to subscribe (PendingIn).
 	Items []RosterItem
 	// NextOffset is the first record that is not in it.
 	NextOffset int64
 }
 
-// RosterItem is an item, the offset that made it what it is, and what its
-// contact said who asks to subscribe, if it does.
+// RosterItem is an item, the offset that made it what clients see, 0 if they
+// never saw it, and what its contact said that asks to subscribe, if it does.
 type RosterItem struct {
 	*event.RosterItem
 	Version int64

@@ -304,6 +304,9 @@ func (s *Server) bound(ctx context.Context, st *stream.Stream, l *local) (*sessi
 	if resource == "" {
 		resource = newResource()
 	}
+	if len(resource) > maxResource || len(l.bare)+1+len(resource) > maxAddress {
+		return nil, stanza.NewError(stanza.BadRequest, "resource too long")
+	}
 	full := l.account.WithCanonical(resource)
 	binding, err := uuid.NewV7()
 	if err != nil {

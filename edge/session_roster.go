@@ -73,6 +73,9 @@ func (s *session) rosterSet(st *stanza.Stanza, query *stanza.Element) (*event.Ev
 		return nil, err
 	}
 	contact := to.Bare()
+	if len(contact.String()) > maxAddress {
+		return nil, stanza.NewError(stanza.JIDMalformed, "too long")
+	}
 	if contact == s.local.account {
 		return nil, stanza.NewError(stanza.NotAllowed, "nobody is on their own roster")
 	}
@@ -157,9 +160,6 @@ func rosterAnswer(r *Roster, query *stanza.Element) []byte {
 	q := stanza.New(stanza.NSRoster, "query")
 	version := int64(0)
 	for _, it := range r.Items {
-		if it.GetHidden() {
-			continue
-		}
 		version = max(version, it.Version)
 		if !it.GetRemoved() {
 			q.Add(rosterItem(it.RosterItem))

@@ -1,0 +1,279 @@
+// Package edgetest is a whole Rollcall in one process for tests and
+// benchmarks of the edge: real sockets, and a log in memory that folds what is
+// appended and routes what comes of it, by the same rules as the projector and
+// the fan-out workers.
+package edgetest
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rollcall/rollcall/edge"
+	"github.com/rollcall/rollcall/schema/account"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/subscription"
+	"github.com/rollcall/rollcall/schema/topic"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+// House is the log and everything behind it. It is the Rosters, Accounts and
+// stream.Credentials of its edges, too. One goroutine, Run's, folds.
+type House struct {
+	domain     string
+	partitions int
+
+	mu      sync.Mutex
+	idle    *sync.Cond
+	queue   []func() // what the goroutine has to do, in order
+	busy    bool
+	stopped bool
+	refuse  error // what appends are answered with, if not nil
+	frozen  bool  // nothing is taken from the queue
+
+	stateMu sync.Mutex
+	states  map[jid.Bare]*account.State
+	next    []int64 // next offset, by partition
+	outbox  []int64
+	edges   []*door
+	events  []*event.Event
+
+	credentials credentials
+}
+
+// NewHouse makes an empty house for a domain. Close ends it.
+func NewHouse(domain string, partitions int) *House {
+	h := &House{
+		domain: domain, partitions: partitions, states: make(map[jid.Bare]*account.State),
+		next: make([]int64, partitions), outbox: make([]int64, partitions),
+	}
+	h.idle = sync.NewCond(&h.mu)
+	h.credentials.keys = make(map[jid.Bare]bool)
+	go h.run()
+	return h
+}
+
+// run does what is queued until the house is closed.
+func (h *House) run() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for {
+		for (len(h.queue) == 0 || h.frozen) && !h.stopped {
+			h.busy = false
+			h.idle.Broadcast()
+			h.idle.Wait()
+		}
+		if h.stopped {
+			return
+		}
+		h.busy = true
+		queue := h.queue
+		h.queue = nil
+		h.mu.Unlock()
+		var out frames
+		for _, f := range queue {
+			f()
+		}
+		h.stateMu.Lock()
+		for _, d := range h.edges {
+			out = append(out, d.take()...)
+		}
+		h.stateMu.Unlock()
+		for _, f := range out {
+			f()
+		}
+		h.mu.Lock()
+	}
+}
+
+type frames []func()
+
+func (h *House) do(f func()) {
+	h.mu.Lock()
+	h.queue = append(h.queue, f)
+	h.idle.Broadcast()
+	h.mu.Unlock()
+}
+
+// Quiet waits until all that was appended is folded and with the sessions it
+// concerns.
+func (h *House) Quiet() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for h.busy || len(h.queue) > 0 {
+		h.idle.Wait()
+	}
+}
+
+// Close ends the house; the edges must have ended.
+func (h *House) Close() {
+	h.mu.Lock()
+	h.stopped = true
+	h.idle.Broadcast()
+	h.mu.Unlock()
+}
+
+// Refuse makes appends fail with err, until it is called with nil. What ends
+// or settles something is taken all the same.
+func (h *House) Refuse(err error) {
+	h.mu.Lock()
+	h.refuse = err
+	h.mu.Unlock()
+}
+
+// Freeze makes the log answer nothing until it is called with false.
+func (h *House) Freeze(frozen bool) {
+	h.mu.Lock()
+	h.frozen = frozen
+	h.idle.Broadcast()
+	h.mu.Unlock()
+}
+
+// Events gives all that is in the log, in the order it was appended.
+func (h *House) Events() []*event.Event {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	return slices.Clone(h.events)
+}
+
+// append is the Log's.
+func (h *House) append(to jid.Bare, e *event.Event, done func(topic.Position, error)) {
+	if len(e.Id) == 0 {
+		id := uuid.Must(uuid.NewV7())
+		e.Id = id[:]
+	}
+	if e.At == 0 {
+		e.At = time.Now().UnixMicro()
+	}
+	h.mu.Lock()
+	refuse := h.refuse
+	h.mu.Unlock()
+	switch e.GetKind().(type) {
+	case *event.Event_PresenceUnavailable, *event.Event_ResourceClosed, *event.Event_Delivered:
+	default:
+		if refuse != nil {
+			go done(topic.Position{}, refuse)
+			return
+		}
+	}
+	h.do(func() {
+		p, offset := h.fold(to, e)
+		done(topic.Position{Topic: topic.Account, Partition: p, Offset: offset}, nil)
+	})
+}
+
+// fold applies an event and all that it causes.
+func (h *House) fold(to jid.Bare, e *event.Event) (int32, int64) {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	type record struct {
+		to jid.Bare
+		e  *event.Event
+	}
+	queue := []record{{to, e}}
+	var firstP int32
+	var first int64
+	for n := 0; len(queue) > 0; n++ {
+		r := queue[0]
+		queue = queue[1:]
+		p := topic.Partition(r.to, h.partitions)
+		offset := h.next[p]
+		h.next[p]++
+		if n == 0 {
+			firstP, first = p, offset
+		}
+		h.events = append(h.events, r.e)
+		s := h.state(r.to)
+		before := maps.Clone(s.Resources)
+		for i, reaction := range s.Apply(offset, r.e) {
+			if next := reaction.Event; next != nil {
+				id := uuid.Must(uuid.NewV7())
+				next.Id, next.Origin, next.Sequence, next.Index = id[:], "p", uint64(offset), uint32(i)
+				if next.At == 0 {
+					next.At = r.e.At
+				}
+				queue = append(queue, record{reaction.Account, next})
+				continue
+			}
+			op := topic.Partition(reaction.Account, h.partitions)
+			h.tell(op, &wire.Frame{What: &wire.Frame_Output{Output: &wire.Output{
+				Account: reaction.Account.String(), Offset: h.outbox[op], Output: reaction.Output,
+			}}})
+			h.outbox[op]++
+		}
+		h.route(p, offset, s, before, r.e)
+		s.Changes.Reset()
+	}
+	return firstP, first
+}
+
+func (h *House) state(of jid.Bare) *account.State {
+	s := h.states[of]
+	if s == nil {
+		s = account.New(of)
+		h.states[of] = s
+	}
+	return s
+}
+
+// tell gives all edges a frame; they know what concerns them.
+func (h *House) tell(p int32, f *wire.Frame) {
+	for _, d := range h.edges {
+		d.pending[p] = append(d.pending[p], f)
+	}
+}
+
+// Create makes accounts that can log in with Password.
+func (h *House) Create(names ...string) {
+	for _, name := range names {
+		bare := jid.MustBare(name + "@" + h.domain)
+		h.credentials.add(bare)
+		h.fold(bare, &event.Event{Id: make([]byte, 16), At: 1, Kind: &event.Event_AccountCreated{AccountCreated: &event.AccountCreated{}}})
+	}
+}
+
+// Befriend makes each of two accounts see the other.
+func (h *House) Befriend(a, b string) {
+	one, two := jid.MustBare(a+"@"+h.domain), jid.MustBare(b+"@"+h.domain)
+	for _, sent := range []struct {
+		from, to jid.Bare
+		verb     event.Verb
+	}{
+		{one, two, event.Verb_VERB_SUBSCRIBE}, {two, one, event.Verb_VERB_SUBSCRIBED},
+		{two, one, event.Verb_VERB_SUBSCRIBE}, {one, two, event.Verb_VERB_SUBSCRIBED},
+	} {
+		h.fold(sent.from, &event.Event{Id: make([]byte, 16), At: 1, Kind: &event.Event_SubscriptionSent{SubscriptionSent: &event.SubscriptionSent{
+			Contact: sent.to.String(), Verb: sent.verb,
+		}}})
+	}
+	h.do(func() {})
+}
+
+// Roster implements edge.Rosters.
+func (h *House) Roster(_ context.Context, of jid.Bare, partition int32, _ int64) (*edge.Roster, error) {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	r := &edge.Roster{NextOffset: h.next[partition]}
+	for _, it := range h.state(of).Roster {
+		item := &event.RosterItem{
+			Contact: it.Contact.String(), Name: it.Name, Groups: it.Groups, Removed: it.Removed,
+			To: it.State&subscription.To != 0, From: it.State&subscription.From != 0,
+			PendingOut: it.State&subscription.PendingOut != 0, PendingIn: it.State&subscription.PendingIn != 0,
+		}
+		row := edge.RosterItem{RosterItem: item, Version: it.Version}
+		if item.GetPendingIn() {
+			row.Request = new(event.Presence)
+			if err := proto.Unmarshal(it.Request, row.Request); err != nil {
+				return nil, err
+			}
+		}
+		r.Items = append(r.Items, row)
+	}
+	return r, nil
+}

@@ -1,0 +1,91 @@
+package edgetest
+
+import (
+	"slices"
+
+	"github.com/rollcall/rollcall/schema/account"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/message"
+	"github.com/rollcall/rollcall/schema/presence"
+	"github.com/rollcall/rollcall/schema/subscription"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+// route makes the frames of one record, as a fan-out worker does. before is
+// the account's resources before it was folded.
+func (h *House) route(p int32, offset int64, s *account.State, before map[string]presence.Resource, e *event.Event) {
+	bare := s.Account.String()
+	for contact := range s.Changes.Items {
+		h.tell(p, &wire.Frame{What: &wire.Frame_Admission{Admission: &wire.Admission{
+			Account: bare, Follower: contact.String(), Offset: offset, Admitted: sees(s, contact),
+		}}})
+	}
+	for name := range s.Changes.Resources {
+		was, now := before[name], s.Resources[name]
+		if was.Binding != now.Binding && was.Name != "" && now.Name != "" {
+			h.tell(p, &wire.Frame{What: &wire.Frame_Superseded{Superseded: &wire.Superseded{Account: bare, Binding: was.Binding[:]}}})
+		}
+		if was.Available || now.Available {
+			said := saidIn(e)
+			if now.Available {
+				said = contentOf(now.Content)
+			}
+			h.tell(p, &wire.Frame{What: &wire.Frame_Presence{Presence: &wire.Presence{
+				Account: bare, Resource: name, Version: offset, Available: now.Available, Presence: said, At: e.GetAt(),
+			}}})
+		}
+		if now.Takes() && !was.Takes() {
+			h.release(p, s, now)
+		}
+	}
+	switch kind := e.GetKind().(type) {
+	case *event.Event_DirectedReceived:
+		d := kind.DirectedReceived
+		h.tell(p, &wire.Frame{What: &wire.Frame_Directed{Directed: &wire.Directed{
+			Account: bare, Resource: d.GetResource(), From: d.GetFrom(), Version: d.GetVersion(),
+			Available: d.GetAvailable(), Presence: d.GetPresence(), Offset: offset,
+		}}})
+	case *event.Event_MessageAccepted:
+		m := kind.MessageAccepted
+		d := message.Route(message.Type(m.GetMessage().GetType()), m.GetResource(), s.Resources)
+		if !s.Exists || d.Action != message.Deliver {
+			return
+		}
+		f := &wire.Message{Account: bare, Offset: offset, Accepted: m, Id: e.GetId(), At: e.GetAt(), Stored: m.GetMessage().GetStorable()}
+		for _, name := range d.To {
+			binding := s.Resources[name].Binding
+			f.Bindings = append(f.Bindings, binding[:])
+		}
+		h.tell(p, &wire.Frame{What: &wire.Frame_Message{Message: f}})
+	}
+}
+
+// release gives a resource that takes messages what waits.
+func (h *House) release(p int32, s *account.State, r presence.Resource) {
+	var offsets []int64
+	for offset := range s.Inbox {
+		offsets = append(offsets, offset)
+	}
+	slices.Sort(offsets)
+	for _, offset := range offsets {
+		m := s.Inbox[offset]
+		h.tell(p, &wire.Frame{What: &wire.Frame_Message{Message: &wire.Message{
+			Account: s.Account.String(), Offset: offset, Bindings: [][]byte{r.Binding[:]}, Accepted: m.Accepted,
+			Id: m.ID[:], At: m.At.UnixMicro(), Delayed: true, Stored: true,
+		}}})
+	}
+}
+
+// sees tells whether a contact sees the account's presence.
+func sees(s *account.State, contact jid.Bare) bool {
+	it, ok := s.Roster[contact]
+	return ok && !it.Removed && it.State&subscription.From != 0
+}
+
+// saidIn gives what an event says with an end of presence.
+func saidIn(e *event.Event) *event.Presence { return e.GetPresenceUnavailable().GetPresence() }
+
+func contentOf(c presence.Content) *event.Presence {
+	return &event.Presence{Show: c.Show, Status: c.Status, Priority: int32(c.Priority), Payload: []byte(c.Payload), Lang: c.Lang, Id: c.ID}
+}

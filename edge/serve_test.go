@@ -1,0 +1,3 @@
+package edge_test
+
+func serveClients() bool { return false }
