@@ -1,0 +1,79 @@
+package rosters
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rollcall/rollcall/deploy/local/localtest"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/postgres"
+)
+
+func TestRosterAsOfAnOffset(t *testing.T) {
+	url := localtest.Postgres(t)
+	if err := postgres.Migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.New(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := pool.Exec(t.Context(), sql); err != nil {
+			t.Fatal(err)
+		}
+	}
+	exec(`INSERT INTO views.projected VALUES (3, 10, '', 1, now())`)
+	exec(`INSERT INTO views.roster_item VALUES
+		('a@localhost', 'b@localhost', 'B', '{Friends}', 3, 7, false, NULL),
+		('a@localhost', 'c@localhost', '', '{}', 8, 0, true, '')`)
+	r := New(pool)
+	a := jid.MustBare("a@localhost")
+
+	roster, err := r.Roster(t.Context(), a, 3, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if roster.NextOffset != 10 || len(roster.Items) != 2 {
+		t.Fatalf("got %v", roster)
+	}
+	for _, it := range roster.Items {
+		switch it.GetContact() {
+		case "b@localhost":
+			if it.GetName() != "B" || len(it.GetGroups()) != 1 || !it.GetTo() || !it.GetFrom() || it.GetRemoved() || it.Version != 7 || it.Request != nil {
+				t.Errorf("got %v", it)
+			}
+		case "c@localhost":
+			if !it.GetPendingIn() || !it.GetRemoved() || it.Request == nil {
+				t.Errorf("got %v", it)
+			}
+		}
+	}
+	if roster, err := r.Roster(t.Context(), jid.MustBare("z@localhost"), 3, 0); err != nil || len(roster.Items) != 0 || roster.NextOffset != 10 {
+		t.Errorf("of nobody: %v, %v", roster, err)
+	}
+	if roster, err := r.Roster(t.Context(), a, 4, 0); err != nil || len(roster.Items) != 2 || roster.NextOffset != 0 {
+		t.Errorf("before anything is projected: %v, %v", roster, err)
+	}
+
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.Roster(short, a, 3, 11); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("behind: %v", err)
+	}
+	got := make(chan error, 1)
+	go func() {
+		_, err := r.Roster(t.Context(), a, 3, 11)
+		got <- err
+	}()
+	exec(`UPDATE views.projected SET next_offset = 11`)
+	if err := <-got; err != nil {
+		t.Errorf("once it is there: %v", err)
+	}
+}
