@@ -37,11 +37,18 @@ type Kind protoreflect.FieldNumber
 const firstKind = 16
 
 var (
-	eventKinds  = (*Event)(nil).ProtoReflect().Descriptor().Oneofs().ByName("kind")
-	outputKinds = (*Output)(nil).ProtoReflect().Descriptor().Oneofs().ByName("kind")
+	eventKinds  = kindsOf("Event")
+	outputKinds = kindsOf("Output")
 	kindNames   = namesOf(eventKinds)
 	outputNames = namesOf(outputKinds)
 )
+
+// kindsOf gives the oneof of an envelope. The generated file would set up its
+// descriptors only after this file's variables.
+func kindsOf(envelope protoreflect.Name) protoreflect.OneofDescriptor {
+	file_schema_event_event_proto_init()
+	return File_schema_event_event_proto.Messages().ByName(envelope).Oneofs().ByName("kind")
+}
 
 func namesOf(o protoreflect.OneofDescriptor) map[Kind]string {
 	names := make(map[Kind]string, o.Fields().Len())
