@@ -1,0 +1,370 @@
+package account
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/roster"
+	"github.com/rollcall/rollcall/schema/subscription"
+)
+
+// A world is a few accounts whose histories share one partition. It understands
+// lines of text, folds them and what they cause, and answers in text:
+//
+//	create juliet                      delete juliet
+//	juliet/balcony binds e1/3          juliet/balcony closes
+//	juliet/balcony available away 5    juliet/balcony unavailable
+//	juliet/balcony directs available romeo/orchard
+//	juliet sets romeo Romeo Friends    juliet removes romeo
+//	juliet -> romeo: subscribe         juliet/balcony -> romeo: chat hello
+//	juliet/balcony took 7              lost e1/3
+//	show juliet
+//
+// A session's binding is its latest; "juliet/balcony#1" is the first.
+type world struct {
+	states   map[jid.Bare]*State
+	log      []record
+	bindings map[string][][]byte // by resource, "juliet/balcony"
+	sequence uint64
+}
+
+// A record is what lies at an offset.
+type record struct {
+	key jid.Bare // zero for EdgeLost, which is every account's
+	e   *event.Event
+}
+
+func newWorld() *world {
+	return &world{states: make(map[jid.Bare]*State), bindings: make(map[string][][]byte)}
+}
+
+func bare(name string) jid.Bare { return jid.MustBare(name + "@example.com") }
+
+func address(name string) string {
+	name, resource, full := strings.Cut(name, "/")
+	if full {
+		return bare(name).String() + "/" + resource
+	}
+	return bare(name).String()
+}
+
+func short(address string) string { return strings.Replace(address, "@example.com", "", 1) }
+
+// do folds one line and gives the answers.
+func (w *world) do(line string) ([]string, error) {
+	words := strings.Fields(line)
+	if len(words) < 2 {
+		return nil, fmt.Errorf("not understood: %q", line)
+	}
+	switch words[0] {
+	case "show":
+		return w.show(bare(words[1])), nil
+	case "create":
+		return w.append(bare(words[1]), &event.Event{Kind: &event.Event_AccountCreated{AccountCreated: &event.AccountCreated{}}}), nil
+	case "delete":
+		return w.append(bare(words[1]), &event.Event{Kind: &event.Event_AccountDeleted{AccountDeleted: &event.AccountDeleted{}}}), nil
+	case "lost":
+		edge, epoch, _ := strings.Cut(words[1], "/")
+		n, err := strconv.ParseUint(epoch, 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		return w.append(jid.Bare{}, &event.Event{Kind: &event.Event_EdgeLost{EdgeLost: &event.EdgeLost{Edge: edge, Epoch: n}}}), nil
+	}
+	who, generation, old := strings.Cut(words[0], "#")
+	name, resource, _ := strings.Cut(who, "/")
+	e := &event.Event{}
+	if all := w.bindings[who]; len(all) > 0 {
+		e.Binding = all[len(all)-1]
+		if n, err := strconv.Atoi(generation); old && err == nil {
+			e.Binding = all[n-1]
+		}
+	}
+	key := bare(name)
+	rest := words[2:]
+	arg := func(i int) string {
+		if i < len(rest) {
+			return rest[i]
+		}
+		return ""
+	}
+	switch words[1] {
+	case "binds":
+		edge, epoch, _ := strings.Cut(arg(0), "/")
+		n, err := strconv.ParseUint(epoch, 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		id := w.id()
+		w.bindings[who] = append(w.bindings[who], id)
+		e.Id = id
+		e.Kind = &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{Resource: resource, Edge: edge, Epoch: n}}
+	case "closes":
+		e.Kind = &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: resource}}
+	case "available":
+		p := &event.Presence{}
+		for _, word := range rest {
+			if n, err := strconv.Atoi(word); err == nil {
+				p.Priority = int32(n)
+			} else {
+				p.Show = word
+			}
+		}
+		e.Kind = &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{Resource: resource, Presence: p}}
+	case "unavailable":
+		e.Kind = &event.Event_PresenceUnavailable{PresenceUnavailable: &event.PresenceUnavailable{Resource: resource, Presence: &event.Presence{Status: strings.Join(rest, " ")}}}
+	case "directs":
+		e.Kind = &event.Event_DirectedPresence{DirectedPresence: &event.DirectedPresence{Resource: resource, To: address(arg(1)), Available: arg(0) == "available"}}
+	case "sets":
+		e.Kind = &event.Event_RosterItemSet{RosterItemSet: &event.RosterItemSet{Contact: address(arg(0)), Name: arg(1), Groups: rest[min(2, len(rest)):], RequestId: "r1", Resource: resource}}
+	case "removes":
+		e.Kind = &event.Event_RosterItemRemoved{RosterItemRemoved: &event.RosterItemRemoved{Contact: address(arg(0)), RequestId: "r1", Resource: resource}}
+	case "took":
+		n, err := strconv.ParseInt(arg(0), 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		e.Kind = &event.Event_Delivered{Delivered: &event.Delivered{Offset: n, Resource: resource}}
+	case "->":
+		to, verb := strings.TrimSuffix(arg(0), ":"), arg(1)
+		text := strings.Join(rest[min(2, len(rest)):], " ")
+		if v, ok := event.Verb_value["VERB_"+strings.ToUpper(verb)]; ok {
+			e.Kind = &event.Event_SubscriptionSent{SubscriptionSent: &event.SubscriptionSent{Contact: address(to), Verb: event.Verb(v), Presence: &event.Presence{Status: text}}}
+			break
+		}
+		t, ok := event.MessageType_value["MESSAGE_TYPE_"+strings.ToUpper(verb)]
+		if !ok {
+			return nil, fmt.Errorf("no verb and no message: %q", line)
+		}
+		target, toResource, _ := strings.Cut(to, "/")
+		key = bare(target)
+		storable := t <= int32(event.MessageType_MESSAGE_TYPE_CHAT) && text != ""
+		e.Kind = &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: address(who), Resource: toResource,
+			Message: &event.Message{Type: event.MessageType(t), Id: "m1", Body: text, Storable: storable}}}
+	default:
+		return nil, fmt.Errorf("not understood: %q", line)
+	}
+	return w.append(key, e), nil
+}
+
+func (w *world) id() []byte {
+	w.sequence++
+	id := uuid.UUID{6: 0x70, 8: 0x80, 15: byte(w.sequence), 14: byte(w.sequence >> 8)}
+	return id[:]
+}
+
+// append writes e, folds it and all that it causes, and tells of it.
+func (w *world) append(key jid.Bare, e *event.Event) (answers []string) {
+	if e.Id == nil {
+		e.Id = w.id()
+	}
+	if e.GetEdgeLost() == nil {
+		e.Origin, e.Sequence = "edge/e1/3", w.sequence
+	}
+	queue := []record{{key, e}}
+	touched := make(map[jid.Bare]bool)
+	for len(queue) > 0 {
+		r := queue[0]
+		queue = queue[1:]
+		offset := int64(len(w.log) + 1)
+		if r.e.At == 0 {
+			r.e.At = offset * 1e6
+		}
+		w.log = append(w.log, r)
+		keys := []jid.Bare{r.key}
+		if r.key.IsZero() {
+			keys = slices.SortedFunc(maps.Keys(w.states), jid.Compare)
+		}
+		index := uint32(0)
+		for _, key := range keys {
+			s := w.state(key)
+			touched[key] = true
+			for _, reaction := range s.Apply(offset, r.e) {
+				answers = append(answers, "  "+describe(reaction))
+				if next := reaction.Event; next != nil {
+					next.Id, next.Origin, next.Sequence, next.Index = w.id(), "p/0", uint64(offset), index
+					queue = append(queue, record{reaction.Account, next})
+				}
+				index++
+			}
+		}
+	}
+	for _, key := range slices.SortedFunc(maps.Keys(touched), jid.Compare) {
+		answers = append(answers, w.changed(w.states[key])...)
+	}
+	return answers
+}
+
+func (w *world) state(key jid.Bare) *State {
+	s := w.states[key]
+	if s == nil {
+		s = New(key)
+		w.states[key] = s
+	}
+	return s
+}
+
+// changed describes what was touched, and forgets it.
+func (w *world) changed(s *State) (lines []string) {
+	name := short(s.Account.String())
+	if s.Changes.Account {
+		lines = append(lines, fmt.Sprintf("%s: exists %v", name, s.Exists))
+	}
+	for _, contact := range slices.SortedFunc(maps.Keys(s.Changes.Items), jid.Compare) {
+		lines = append(lines, name+": "+s.describeItem(contact))
+	}
+	for _, r := range slices.Sorted(maps.Keys(s.Changes.Resources)) {
+		lines = append(lines, name+"/"+r+": "+s.describeResource(r))
+	}
+	for _, r := range slices.Sorted(maps.Keys(s.Changes.Directed)) {
+		lines = append(lines, name+"/"+r+": "+s.describeDirected(r))
+	}
+	for _, offset := range slices.Sorted(maps.Keys(s.Changes.Inbox)) {
+		lines = append(lines, name+": "+s.describeStored(offset))
+	}
+	s.Changes.Reset()
+	return lines
+}
+
+// show describes the whole state.
+func (w *world) show(key jid.Bare) []string {
+	s := *w.state(key)
+	s.Changes = Changes{Account: true}
+	for contact := range s.Roster {
+		note(&s.Changes.Items, contact)
+	}
+	for name := range s.Resources {
+		note(&s.Changes.Resources, name)
+	}
+	for name := range s.Directed {
+		note(&s.Changes.Directed, name)
+	}
+	for offset := range s.Inbox {
+		note(&s.Changes.Inbox, offset)
+	}
+	return w.changed(&s)
+}
+
+func (s *State) describeItem(contact jid.Bare) string {
+	i, ok := s.Roster[contact]
+	name := short(contact.String())
+	if !ok {
+		return name + " unknown"
+	}
+	return name + " " + itemText(i)
+}
+
+func itemText(i roster.Item) string {
+	text := fmt.Sprintf("%s, version %d", i.State, i.Version)
+	if i.Name != "" || len(i.Groups) > 0 {
+		text += fmt.Sprintf(", %q %q", i.Name, i.Groups)
+	}
+	if i.Removed {
+		text += ", not in the roster"
+	}
+	if len(i.Request) > 0 {
+		text += ", request kept"
+	}
+	return text
+}
+
+func (s *State) describeResource(name string) string {
+	r, ok := s.Resources[name]
+	if !ok {
+		return "gone"
+	}
+	text := fmt.Sprintf("connected to %s/%d", r.Edge, r.Epoch)
+	if r.Available {
+		text = fmt.Sprintf("available %q %d", r.Show, r.Priority)
+	}
+	if r.Status != "" {
+		text += fmt.Sprintf(" %q", r.Status)
+	}
+	return fmt.Sprintf("%s, version %d, since %d", text, r.Version, r.Since.Unix())
+}
+
+func (s *State) describeDirected(name string) string {
+	var targets []string
+	for _, target := range slices.Sorted(maps.Keys(s.Directed[name])) {
+		targets = append(targets, short(target))
+	}
+	return fmt.Sprintf("directed to %q", targets)
+}
+
+func (s *State) describeStored(offset int64) string {
+	m, ok := s.Inbox[offset]
+	if !ok {
+		return fmt.Sprintf("message %d is out of the inbox", offset)
+	}
+	return fmt.Sprintf("message %d from %s waits: %q", offset, short(m.Accepted.GetFrom()), m.Accepted.GetMessage().GetBody())
+}
+
+// describe tells of a reaction: "=>" goes into a history, ">>" to an outbox.
+func describe(r Reaction) string {
+	who := short(r.Account.String())
+	if e := r.Event; e != nil {
+		who = "=> " + who + ": "
+		switch k := e.GetKind().(type) {
+		case *event.Event_SubscriptionReceived:
+			return who + short(k.SubscriptionReceived.GetContact()) + " " + subscription.Verb(k.SubscriptionReceived.GetVerb()).String() + status(k.SubscriptionReceived.GetPresence())
+		case *event.Event_DirectedReceived:
+			state := "unavailable"
+			if k.DirectedReceived.GetAvailable() {
+				state = "available"
+			}
+			return fmt.Sprintf("%s%s directs %s to %q, version %d%s", who, short(k.DirectedReceived.GetFrom()), state, k.DirectedReceived.GetResource(), k.DirectedReceived.GetVersion(), status(k.DirectedReceived.GetPresence()))
+		case *event.Event_MessageSent:
+			return fmt.Sprintf("%s%q sent %q to %s", who, k.MessageSent.GetResource(), k.MessageSent.GetMessage().GetBody(), short(k.MessageSent.GetTo()))
+		}
+		return who + event.KindOf(e).String()
+	}
+	who = ">> " + who + ": "
+	switch k := r.Output.GetKind().(type) {
+	case *event.Output_RosterPush:
+		i := k.RosterPush.GetItem()
+		state := subscription.None
+		for bit, on := range map[subscription.State]bool{subscription.To: i.GetTo(), subscription.From: i.GetFrom(), subscription.PendingOut: i.GetPendingOut(), subscription.PendingIn: i.GetPendingIn()} {
+			if on {
+				state |= bit
+			}
+		}
+		text := who + "push " + short(i.GetContact()) + " " + itemText(roster.Item{Name: i.GetName(), Groups: i.GetGroups(), State: state, Version: k.RosterPush.GetVersion(), Removed: i.GetRemoved()})
+		if i.GetHidden() {
+			text += ", hidden"
+		}
+		return text
+	case *event.Output_SubscriptionStanza:
+		return who + short(k.SubscriptionStanza.GetFrom()) + " " + subscription.Verb(k.SubscriptionStanza.GetVerb()).String() + status(k.SubscriptionStanza.GetPresence())
+	case *event.Output_Outcome:
+		o := k.Outcome
+		return strings.TrimRight(fmt.Sprintf("%sanswer %s of %q from %q %s", who, o.GetId(), o.GetResource(), short(o.GetFrom()), o.GetCondition()), " ")
+	}
+	return who + "?"
+}
+
+func status(p *event.Presence) string {
+	if p.GetStatus() == "" {
+		return ""
+	}
+	return fmt.Sprintf(" %q", p.GetStatus())
+}
+
+// run folds lines and gives the answers to the last one.
+func (w *world) run(t testing.TB, lines ...string) (answers []string) {
+	t.Helper()
+	for _, line := range lines {
+		var err error
+		if answers, err = w.do(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return answers
+}
