@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/postgres"
 )
 
@@ -22,9 +23,9 @@ import (
 // memory of it and load it again.
 var ErrFenced = errors.New("store: partition moved by another writer")
 
-// FoldVersion numbers the meaning of the fold. It grows when the same log gives
-// other rows; then the views need a rebuild.
-const FoldVersion = 1
+// FoldVersion numbers the meaning of the fold. Where views hold another one
+// they need a rebuild.
+const FoldVersion = account.Version
 
 // A Projected tells how far a partition is folded.
 type Projected struct {
@@ -65,8 +66,8 @@ type Acked struct {
 // A Unit is what one commit writes.
 type Unit struct {
 	Advances  []Advance
-	Put       Rows // each key at most once, and not in Remove
-	Remove    Keys
+	Put       Rows // each key at most once
+	Remove    Keys // happens before Put
 	Reactions []Reaction
 	Acked     []Acked
 }
@@ -247,7 +248,7 @@ ON CONFLICT (partition) DO UPDATE SET version = greatest(run.purged.version, EXC
 			return err
 		}
 		tag, err := tx.Exec(ctx, `DELETE FROM views.roster_item i USING views.account a
-WHERE a.account = i.account AND a.partition = $1 AND i.removed AND i.version < $2`, partition, horizon)
+WHERE a.account = i.account AND a.partition = $1 AND i.removed AND i.state = 0 AND i.version < $2`, partition, horizon)
 		gone = tag.RowsAffected()
 		return err
 	})
