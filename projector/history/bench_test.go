@@ -1,0 +1,84 @@
+package history
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/rollcall/rollcall/schema/event"
+)
+
+// BenchmarkCopy copies a log of messages and presence into an empty archive, in
+// blocks of the given rows; it reports records a second.
+func BenchmarkCopy(b *testing.B) {
+	for _, rows := range []int{1_000, 10_000, 50_000} {
+		b.Run(fmt.Sprint("rows=", rows), func(b *testing.B) {
+			total := min(100*rows, 300_000)
+			for b.Loop() {
+				b.StopTimer()
+				bench := newBench(b)
+				fill(b, bench.log, total)
+				h := bench.writer(func(o *Options) { o.MaxRows = rows })
+				b.StartTimer()
+				stop := bench.running(h)
+				bench.archived(bench.log.ends())
+				b.StopTimer()
+				if err := stop(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(total)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
+
+// BenchmarkLone is the time from a record in the log to its row in ClickHouse,
+// with the default linger.
+func BenchmarkLone(b *testing.B) {
+	bench := newBench(b)
+	bench.running(bench.writer(func(o *Options) { o.Linger = 0 }))
+	for b.Loop() {
+		fill(b, bench.log, 1)
+		bench.archived(bench.log.ends())
+	}
+}
+
+// BenchmarkRead reads a partition back.
+func BenchmarkRead(b *testing.B) {
+	bench := newBench(b)
+	const total = 200_000
+	fill(b, bench.log, total)
+	stop := bench.running(bench.writer(func(o *Options) { o.MaxRows = 50_000 }))
+	bench.archived(bench.log.ends())
+	if err := stop(); err != nil {
+		b.Fatal(err)
+	}
+	read := 0
+	for b.Loop() {
+		for p := range int32(partitions) {
+			err := NewArchive(bench.conn).Read(b.Context(), p, 0, total, func(int64, string, []byte) error { read++; return nil })
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.ReportMetric(float64(read)/b.Elapsed().Seconds(), "records/s")
+}
+
+// fill writes n records of 4,000 accounts: half messages, half presence.
+func fill(b *testing.B, log *memoryLog, n int) {
+	accounts := make([]string, 4000)
+	for i := range accounts {
+		accounts[i] = fmt.Sprintf("user%d@rollcall.example", i)
+	}
+	for i := range n {
+		e := &event.Event{Kind: &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{
+			Resource: "phone", Presence: &event.Presence{Show: "away", Status: "back soon", Priority: 5}}}}
+		if i%2 == 0 {
+			e.Kind = &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: accounts[i/2%4000] + "/desk",
+				Message: chat(fmt.Sprintf("message %d: an ordinary line of a conversation", i))}}
+		}
+		log.event(b, accounts[i*7%4000], noon.Add(time.Duration(i)*time.Millisecond), e)
+	}
+}

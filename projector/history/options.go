@@ -1,0 +1,71 @@
+package history
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Options configure a History. The zero value of a field means its default.
+type Options struct {
+	Postgres   *pgxpool.Pool   // required; migrated by schema/postgres
+	ClickHouse clickhouse.Conn // required; its database is migrated by schema/clickhouse
+	Tail       Tail            // required; nobody else may use it
+	Member     Member          // required
+	Partitions int             // of the topic account; required
+
+	// Starts gives the first offset that the log still has of each partition of
+	// the topic account: where a partition begins that was never copied. Nil: at
+	// 0, and the distance to the end of retention is not known.
+	Starts func(context.Context) (map[int32]int64, error)
+
+	// Linger is how long the first record of a block waits for others; 200 ms.
+	// It is the price of few parts: at most five blocks a second when calm.
+	Linger time.Duration
+	// MaxRows and MaxBytes bound a block; 50,000 and 32 MiB. A block of more
+	// rows than the server's max_block_size (65,409) could be more than one part.
+	MaxRows  int
+	MaxBytes int
+	// InsertTimeout bounds one try to insert; 60 s.
+	InsertTimeout time.Duration
+
+	Logger     *slog.Logger          // default slog.Default()
+	Registerer prometheus.Registerer // where metrics go; nil for nowhere
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.Postgres == nil, o.ClickHouse == nil, o.Tail == nil, o.Member == nil:
+		return errors.New("history: Postgres, ClickHouse, Tail and Member are required")
+	case o.Partitions <= 0:
+		return errors.New("history: Partitions must be positive")
+	case o.MaxRows > 65000:
+		return errors.New("history: MaxRows must not be over 65,000")
+	case o.Linger < 0, o.MaxRows < 0, o.MaxBytes < 0, o.InsertTimeout < 0:
+		return errors.New("history: Linger, MaxRows, MaxBytes and InsertTimeout must not be negative")
+	}
+	return nil
+}
+
+func (o *Options) fill() {
+	if o.Linger == 0 {
+		o.Linger = 200 * time.Millisecond
+	}
+	if o.MaxRows == 0 {
+		o.MaxRows = 50_000
+	}
+	if o.MaxBytes == 0 {
+		o.MaxBytes = 32 << 20
+	}
+	if o.InsertTimeout == 0 {
+		o.InsertTimeout = time.Minute
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+}
