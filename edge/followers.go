@@ -144,6 +144,7 @@ func (f *followed) answer(b *batch, a *wire.Answer) {
 		}
 		for _, r := range slices.Clone(w.registers) {
 			if r.available && r.version < a.GetNextOffset() && !present[bare][r.resource] {
+				r.version = min(r.version, a.GetNextOffset()-2) // the end is newer
 				f.set(b, w, &wire.Presence{Account: bare, Resource: r.resource, Version: a.GetNextOffset() - 1})
 			}
 		}

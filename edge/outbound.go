@@ -171,6 +171,7 @@ func (o *outbound) close(last []byte) {
 	if o.closing {
 		return
 	}
+	o.drainLate(true)
 	if o.buf == nil {
 		o.buf = takeBuffer()
 	}
@@ -207,7 +208,7 @@ func (o *outbound) fail(overflowed bool) {
 func (o *outbound) run() {
 	o.mu.Lock()
 	for {
-		o.drainLate()
+		o.drainLate(false)
 		if len(o.buf) == 0 {
 			break
 		}
@@ -266,9 +267,9 @@ func (o *outbound) readerGone() {
 	o.mu.Unlock()
 }
 
-// drainLate encodes conflated presence once there is room for it.
-func (o *outbound) drainLate() {
-	if len(o.late) == 0 || len(o.buf) >= o.limits.soft {
+// drainLate encodes conflated presence once there is room for it, or now.
+func (o *outbound) drainLate(now bool) {
+	if len(o.late) == 0 || len(o.buf) >= o.limits.soft && !now {
 		return
 	}
 	if o.buf == nil {

@@ -32,18 +32,19 @@ type session struct {
 
 	order order // of its appends
 
-	ended      bool
-	superseded bool                 // its binding counts no more: no farewell is appended
-	presence   *event.Event         // what it wants to be seen as; nil: unavailable
-	retrying   bool                 // presence was refused and is tried again
-	interested bool                 // asked for the roster
-	reading    bool                 // its roster is being read
-	early      []*event.RosterPush  // pushes that came while it was being read
-	asOf       int64                // the roster that it has was true at this next offset
-	pushes     int                  // roster pushes sent, for their ids
-	requests   map[string]time.Time // ids of the requests that an Outcome answers, and until when
-	positions  map[int32]int64      // last offset of its own appends, by partition
-	closed     chan struct{}        // closed when its end is in the log, or never will be
+	ended       bool
+	superseded  bool                 // its binding counts no more: no farewell is appended
+	presence    *event.Event         // what it wants to be seen as; nil: unavailable
+	retrying    bool                 // presence was refused and is tried again
+	interested  bool                 // asked for the roster
+	reading     bool                 // its roster is being read
+	early       []*event.RosterPush  // pushes that came while it was being read
+	asOf        int64                // the roster that it has was true at this next offset
+	pushes      int                  // roster pushes sent, for their ids
+	requests    map[string]time.Time // ids of the requests that an Outcome answers, and until when
+	positions   map[int32]int64      // last offset of its own appends, by partition
+	rosterAfter int64                // what a roster must have: all of its partition below this offset
+	closed      chan struct{}        // closed when its end is in the log, or never will be
 }
 
 // reader gives the client's stanzas, as stanza.Reader does.
@@ -200,6 +201,9 @@ func (s *session) append(account jid.Bare, e *event.Event, done func(error)) {
 					s.positions = make(map[int32]int64, 1)
 				}
 				s.positions[at.Partition] = max(s.positions[at.Partition], at.Offset)
+				if changesRoster(e) {
+					s.rosterAfter = max(s.rosterAfter, at.Offset+1)
+				}
 			}
 			if done != nil && !s.ended {
 				done(err)
@@ -210,6 +214,15 @@ func (s *session) append(account jid.Bare, e *event.Event, done func(error)) {
 			}
 		})
 	})
+}
+
+// changesRoster tells whether a roster that is read later must show e.
+func changesRoster(e *event.Event) bool {
+	switch e.GetKind().(type) {
+	case *event.Event_RosterItemSet, *event.Event_RosterItemRemoved, *event.Event_SubscriptionSent:
+		return true
+	}
+	return false
 }
 
 // send writes bytes of the session's own to the client.

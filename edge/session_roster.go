@@ -117,10 +117,7 @@ func (s *session) getRoster(st *stanza.Stanza, query *stanza.Element) {
 		return
 	}
 	s.interested, s.reading = true, true
-	after := int64(0)
-	if at, ok := s.positions[s.local.partition]; ok {
-		after = at + 1
-	}
+	after := s.rosterAfter
 	go func() {
 		ctx, cancel := s.server.context(s.server.opts.ReadIn)
 		defer cancel()

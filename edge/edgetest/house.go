@@ -277,3 +277,15 @@ func (h *House) Roster(_ context.Context, of jid.Bare, partition int32, _ int64)
 	}
 	return r, nil
 }
+
+// Forget drops what Events gives, and all that is kept of accounts but their
+// existence: for who measures the memory of an edge.
+func (h *House) Forget() {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	h.events = nil
+	for bare, s := range h.states {
+		h.states[bare] = account.New(bare)
+		h.states[bare].Exists = s.Exists
+	}
+}
