@@ -1,0 +1,184 @@
+package fanout
+
+import (
+	"slices"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/message"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+// stored is a message that waits for its Delivered.
+type stored struct {
+	offset   int64
+	id       []byte
+	at       int64
+	accepted *event.MessageAccepted
+	chosen   []uuid.UUID // living bindings that it was sent to
+}
+
+// accepted routes a message when it is accepted, and keeps it if it is
+// storable.
+func (p *partition) accepted(offset int64, name string, e *event.Event, m *event.MessageAccepted) {
+	a := p.accounts[name]
+	if a == nil {
+		return // it waits in Postgres, or bounces
+	}
+	s := &stored{offset: offset, id: e.GetId(), at: e.GetAt(), accepted: m}
+	d := message.Route(message.Type(m.GetMessage().GetType()), m.GetResource(), a.resources)
+	storable := m.GetMessage().GetStorable() && (d.Action == message.Deliver || d.Action == message.Store)
+	if storable {
+		a.inbox = append(a.inbox, s)
+		p.waiting[a] = struct{}{}
+	}
+	// Before the tail has caught up the message may be delivered already: what
+	// is kept is routed then.
+	if d.Action == message.Deliver && (p.caughtUp || !storable) {
+		p.deliver(a, s, d.To, storable, false)
+	}
+}
+
+// deliver sends a message to resources.
+func (p *partition) deliver(a *acct, s *stored, to []string, keep, delayed bool) {
+	s.chosen = s.chosen[:0]
+	for _, name := range to {
+		s.chosen = append(s.chosen, a.resources[name].Binding)
+	}
+	for _, key := range p.edgesOf(a, "", -1) {
+		if e := p.peers[key]; e != nil {
+			p.sendMessage(e, a, s, keep, delayed)
+		}
+	}
+}
+
+// sendMessage sends a message to those chosen sessions that the edge holds.
+func (p *partition) sendMessage(e *peer, a *acct, s *stored, keep, delayed bool) {
+	var bindings [][]byte
+	for _, r := range a.resources {
+		if r.Edge == e.id && r.Epoch == e.epoch && slices.Contains(s.chosen, r.Binding) {
+			bindings = append(bindings, r.Binding[:])
+		}
+	}
+	if len(bindings) == 0 {
+		return
+	}
+	at := s.at
+	if delayed {
+		at = 0
+	}
+	p.send(e, item{kind: kindMessage, at: p.measured(at), bytes: frame(&wire.Frame{What: &wire.Frame_Message{Message: &wire.Message{
+		Account: a.name, Offset: s.offset, Bindings: bindings, Accepted: s.accepted,
+		Id: s.id, At: s.at, Delayed: delayed, Stored: keep,
+	}}})})
+}
+
+// route sends what waits for the account and is on its way to nobody, in the
+// order of the log.
+func (p *partition) route(a *acct) {
+	if !p.caughtUp {
+		return
+	}
+	for _, s := range a.inbox {
+		if len(s.chosen) > 0 {
+			continue
+		}
+		t := message.Type(s.accepted.GetMessage().GetType())
+		d := message.Route(t, s.accepted.GetResource(), a.resources)
+		if d.Action != message.Deliver {
+			// It was addressed to a resource that is gone: any may take it.
+			d = message.Route(t, "", a.resources)
+		}
+		if d.Action == message.Deliver {
+			p.deliver(a, s, d.To, true, true)
+		}
+	}
+}
+
+// ended routes again what was sent to a binding that has ended without
+// Delivered.
+func (p *partition) ended(a *acct, binding uuid.UUID) {
+	again := false
+	for _, s := range a.inbox {
+		if i := slices.Index(s.chosen, binding); i >= 0 {
+			s.chosen = slices.Delete(s.chosen, i, i+1)
+			again = again || len(s.chosen) == 0
+		}
+	}
+	if again {
+		p.route(a)
+	}
+}
+
+// resend sends what may have been on its way when the edge's last stream
+// broke; the edge knows copies.
+func (p *partition) resend(e *peer) {
+	for a := range p.waiting {
+		for _, s := range a.inbox {
+			p.sendMessage(e, a, s, true, true)
+		}
+	}
+}
+
+// delivered ends the wait of a message.
+func (p *partition) delivered(name string, d *event.Delivered) {
+	a := p.accounts[name]
+	if a == nil {
+		return
+	}
+	if a.loading {
+		if a.settled == nil {
+			a.settled = make(map[int64]struct{})
+		}
+		a.settled[d.GetOffset()] = struct{}{}
+	}
+	if i, ok := slices.BinarySearchFunc(a.inbox, d.GetOffset(), byOffset); ok {
+		a.inbox = slices.Delete(a.inbox, i, i+1)
+		if len(a.inbox) == 0 {
+			a.inbox = nil
+			delete(p.waiting, a)
+		}
+	}
+}
+
+func byOffset(s *stored, offset int64) int {
+	switch {
+	case s.offset < offset:
+		return -1
+	case s.offset > offset:
+		return 1
+	}
+	return 0
+}
+
+// loadedInbox merges what Postgres has of an account's inbox, as of a
+// snapshot that holds everything up to the account's first ResourceBound. An
+// account that is not there does not exist: its sessions fold to nothing.
+func (p *partition) loadedInbox(a *acct, rows []*stored, exists bool, nextOffset int64) {
+	if p.accounts[a.name] != a || !a.loading {
+		return
+	}
+	a.loading = false
+	if !exists {
+		for _, r := range a.resources {
+			if r.Bound < nextOffset {
+				p.gone(p.next, a, r, 0)
+			}
+		}
+		return
+	}
+	for _, s := range rows {
+		if _, settled := a.settled[s.offset]; settled || s.offset >= p.next {
+			continue // what the tail has not reached will come by it
+		}
+		if i, known := slices.BinarySearchFunc(a.inbox, s.offset, byOffset); !known {
+			a.inbox = slices.Insert(a.inbox, i, s)
+		}
+	}
+	a.settled = nil
+	if len(a.inbox) > 0 {
+		p.waiting[a] = struct{}{}
+		p.route(a)
+	}
+}
