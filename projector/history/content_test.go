@@ -164,6 +164,23 @@ func TestAccountDeleted(t *testing.T) {
 	}
 }
 
+// TestManyDeleted: more accounts than one statement takes.
+func TestManyDeleted(t *testing.T) {
+	b := newBench(t)
+	const n = deletionsAtOnce + 200
+	name := func(i int) string { return fmt.Sprintf("%s%d@rollcall.example", strings.Repeat(`its\20long.`, 30), i) }
+	for i := range n {
+		b.log.event(t, name(i), noon, &event.Event{Kind: &event.Event_AccountDeleted{AccountDeleted: &event.AccountDeleted{}}})
+	}
+	b.log.event(t, accountIn(0, 0), noon, &event.Event{Kind: &event.Event_AccountCreated{AccountCreated: &event.AccountCreated{}}})
+	stop := b.running(b.writer(func(o *Options) { o.MaxRows, o.Linger = 0, 0 }))
+	b.archived(b.log.ends())
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	b.until("SELECT toString(groupArray(account)) FROM events", fmt.Sprintf("['%s']", accountIn(0, 0)))
+}
+
 // TestNotArchived: of a message that must not be kept neither body nor payload
 // is anywhere.
 func TestNotArchived(t *testing.T) {

@@ -9,10 +9,14 @@ import (
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // A sink writes blocks to ClickHouse.
-type sink struct{ conn clickhouse.Conn }
+type sink struct {
+	conn    clickhouse.Conn
+	deleted prometheus.Counter // accounts
+}
 
 // insert writes b, one INSERT for each month. Whatever a try before this one
 // left behind, all of b is there once afterwards, in events and in the tables
@@ -65,37 +69,42 @@ func (s sink) insertMonth(ctx context.Context, token string, rows []*row) error 
 // stopped here and goes on much later takes nothing of an account that was
 // created again meanwhile. account_day, whose rows are sums, has no offset of
 // each event: its bound is the last that was counted.
-var deletions = []string{
-	"ALTER TABLE events DELETE WHERE ",
-	"DELETE FROM chat_log WHERE ",
-	"DELETE FROM presence_change WHERE ",
-	"DELETE FROM account_day WHERE ",
+var deletions = []struct{ statement, account, offset string }{
+	{"ALTER TABLE events DELETE WHERE ", "account", "offset"},
+	{"DELETE FROM chat_log WHERE ", "owner", "id"},
+	{"DELETE FROM presence_change WHERE ", "account", "offset"},
+	{"DELETE FROM account_day WHERE ", "account", "last_offset"},
 }
 
-var deletionColumns = [][2]string{{"account", "offset"}, {"owner", "id"}, {"account", "offset"}, {"account", "last_offset"}}
+// deletionsAtOnce bounds the accounts of one statement.
+const deletionsAtOnce = 500
 
-// forget starts the deletion of accounts; ClickHouse keeps it over a restart
-// and goes on by itself. Too many that wait are an error: try again later.
-func (s sink) forget(ctx context.Context, deleted []deletion) error {
-	if len(deleted) == 0 {
-		return nil
-	}
+// forget starts the deletion of the accounts of b; ClickHouse keeps it over a
+// restart and goes on by itself. What is started is taken out of b, so that
+// another try begins with the rest: too many that wait are an error.
+func (s sink) forget(ctx context.Context, b *block) error {
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"mutations_sync": 0, "lightweight_deletes_sync": 0,
+		"mutations_sync": 0, "lightweight_deletes_sync": 0, "max_query_size": 16 << 20,
 	}))
-	for i, statement := range deletions {
-		var where strings.Builder
-		args := make([]any, 0, 2*len(deleted))
-		for n, d := range deleted {
-			if n > 0 {
-				where.WriteString(" OR ")
+	for len(b.deleted) > 0 {
+		some := b.deleted[:min(len(b.deleted), deletionsAtOnce)]
+		names := make(map[uint64][]string) // by last offset: one for each partition
+		for _, d := range some {
+			names[d.offset] = append(names[d.offset], d.account)
+		}
+		for _, d := range deletions {
+			var where []string
+			var args []any
+			for _, offset := range slices.Sorted(maps.Keys(names)) {
+				where = append(where, d.account+" IN (?) AND "+d.offset+" <= ?")
+				args = append(args, names[offset], offset)
 			}
-			fmt.Fprintf(&where, "(%s = ? AND %s <= ?)", deletionColumns[i][0], deletionColumns[i][1])
-			args = append(args, d.account, d.offset)
+			if err := s.conn.Exec(ctx, d.statement+strings.Join(where, " OR "), args...); err != nil {
+				return fmt.Errorf("delete the rows of %d accounts: %w", len(some), err)
+			}
 		}
-		if err := s.conn.Exec(ctx, statement+where.String(), args...); err != nil {
-			return fmt.Errorf("delete the rows of %d accounts: %w", len(deleted), err)
-		}
+		b.deleted = b.deleted[len(some):]
+		s.deleted.Add(float64(len(some)))
 	}
 	return nil
 }

@@ -56,7 +56,6 @@ func set(g *prometheus.GaugeVec, partition int32, records int64) {
 func (m *metrics) inserted(b *block) {
 	m.blocks.Inc()
 	m.rows.Add(float64(len(b.rows)))
-	m.deleted.Add(float64(len(b.deleted)))
 	for i := range b.rows {
 		if b.rows[i].ignored {
 			m.ignored.Inc()
