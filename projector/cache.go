@@ -4,7 +4,6 @@ import (
 	"container/list"
 
 	"github.com/rollcall/rollcall/schema/account"
-	"github.com/rollcall/rollcall/schema/jid"
 )
 
 // An entry is an account in memory. Its state is ahead of Postgres by what the
@@ -41,7 +40,7 @@ func (c *cache) get(key string) *entry {
 	return e
 }
 
-func (c *cache) add(key string, partition int32, b jid.Bare, s *account.State) *entry {
+func (c *cache) add(key string, partition int32, s *account.State) *entry {
 	e := &entry{key: key, partition: partition, state: s}
 	e.place = c.order.PushBack(e)
 	c.entries[key] = e

@@ -94,6 +94,18 @@ func (p *publisher) pending() (int, error) {
 	return p.waiting, p.failed
 }
 
+// news tells that something was acknowledged since the last call of acked.
+func (p *publisher) news() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, l := range p.lines {
+		if l.news {
+			return true
+		}
+	}
+	return false
+}
+
 // acked gives what has come to be acknowledged since the last call.
 func (p *publisher) acked() (acked []store.Acked) {
 	p.mu.Lock()

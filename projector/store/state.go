@@ -3,8 +3,6 @@ package store
 import (
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -110,15 +108,6 @@ func inboxRow(name string, m account.Stored) InboxRow {
 		Resource: clean(m.Accepted.GetResource()), Accepted: string(accepted)}
 }
 
-// The reads of Load.
-var (
-	loadAccounts  = accountTable.all("views", "WHERE account = ANY($1)")
-	loadItems     = itemTable.all("views", "WHERE account = ANY($1)")
-	loadResources = resourceTable.all("views", "WHERE account = ANY($1)")
-	loadDirected  = directedTable.all("views", "WHERE account = ANY($1)")
-	loadInbox     = inboxTable.all("views", "WHERE account = ANY($1)")
-)
-
 // Load gives the states of accounts as they are committed, in one round trip:
 // one for each, also for those that do not exist.
 func (s *Store) Load(ctx context.Context, accounts []jid.Bare) (map[string]*account.State, error) {
@@ -130,11 +119,11 @@ func (s *Store) Load(ctx context.Context, accounts []jid.Bare) (map[string]*acco
 	}
 	var rows Rows
 	b := new(pgx.Batch)
-	readInto(b, &accountTable, loadAccounts, &rows.Accounts, names)
-	readInto(b, &itemTable, loadItems, &rows.Items, names)
-	readInto(b, &resourceTable, loadResources, &rows.Resources, names)
-	readInto(b, &directedTable, loadDirected, &rows.Directed, names)
-	readInto(b, &inboxTable, loadInbox, &rows.Inbox, names)
+	readInto(b, &accountTable, s.sql.loadAccounts, &rows.Accounts, names)
+	readInto(b, &itemTable, s.sql.loadItems, &rows.Items, names)
+	readInto(b, &resourceTable, s.sql.loadResources, &rows.Resources, names)
+	readInto(b, &directedTable, s.sql.loadDirected, &rows.Directed, names)
+	readInto(b, &inboxTable, s.sql.loadInbox, &rows.Inbox, names)
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("load %d accounts: %w", len(accounts), err)
 	}
@@ -227,6 +216,3 @@ func textOf(literal string) []string {
 	}
 	return values
 }
-
-// Sorted gives the keys of states in order.
-func Sorted(states map[string]*account.State) []string { return slices.Sorted(maps.Keys(states)) }

@@ -75,10 +75,18 @@ type Unit struct {
 // A Store is safe for use by several goroutines.
 type Store struct {
 	pool *pgxpool.Pool
+	sql  statements
 }
 
-// New gives a store on a database that is migrated (schema/postgres).
-func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
+// New gives the store of the live views in a database that is migrated
+// (schema/postgres).
+func New(pool *pgxpool.Pool) *Store { return In(pool, "views") }
+
+// In gives a store whose tables are those of schema, which has the shape of
+// views. Its name must need no quotes.
+func In(pool *pgxpool.Pool, schema string) *Store {
+	return &Store{pool: pool, sql: statementsFor(schema)}
+}
 
 // The first statement of every commit. It locks the rows of the partitions, so
 // that whoever else wants them (another projector, a swap) comes before the
@@ -89,10 +97,18 @@ func New(pool *pgxpool.Pool) *Store { return &Store{pool: pool} }
 // loads again; the log has everything. What was published of them is published
 // again, the same bytes, and the marks of its readers drop the copies.
 const fence = `WITH moved AS (
-	UPDATE views.projected p SET next_offset = u.next, marks = u.marks, fold_version = $5, updated_at = now()
+	UPDATE SCHEMA.projected p SET next_offset = u.next, marks = u.marks, fold_version = $5, updated_at = now()
 	FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::bytea[]) AS u(partition, expected, next, marks)
 	WHERE p.partition = u.partition AND p.next_offset = u.expected RETURNING 1)
 SELECT set_config('synchronous_commit', 'off', true), run.fence((SELECT count(*) FROM moved) = cardinality($1::int4[]))`
+
+const open = `INSERT INTO SCHEMA.projected (partition, next_offset, marks, fold_version, updated_at)
+VALUES ($1, 0, '', $2, now()) ON CONFLICT DO NOTHING`
+
+const stands = `SELECT next_offset, marks, fold_version FROM SCHEMA.projected WHERE partition = $1`
+
+const ofEdge = `SELECT DISTINCT account FROM SCHEMA.resource
+WHERE partition = $1 AND edge = $2 AND epoch <= $3 ORDER BY account`
 
 const noteDay = `INSERT INTO run.day (partition, day, next_offset)
 SELECT * FROM unnest($1::int4[], $2::date[], $3::int8[]) ON CONFLICT DO NOTHING`
@@ -118,7 +134,7 @@ func (s *Store) Commit(ctx context.Context, u *Unit) error {
 func (s *Store) batch(u *Unit) *pgx.Batch {
 	b := new(pgx.Batch)
 	if len(u.Advances) > 0 {
-		b.Queue(fence,
+		b.Queue(s.sql.fence,
 			each(u.Advances, func(a Advance) int32 { return a.Partition }),
 			each(u.Advances, func(a Advance) int64 { return a.From }),
 			each(u.Advances, func(a Advance) int64 { return a.To }),
@@ -149,8 +165,8 @@ func (s *Store) commit(ctx context.Context, u *Unit) error {
 	}
 	// One round trip: without BEGIN the whole batch is one transaction.
 	b := s.batch(u)
-	queueRemove(b, &u.Remove)
-	queuePut(b, &u.Put)
+	s.sql.queueRemove(b, &u.Remove)
+	s.sql.queuePut(b, &u.Put)
 	queueReactions(b, u)
 	if b.Len() == 0 {
 		return nil
@@ -185,10 +201,9 @@ func queueReactions(b *pgx.Batch, u *Unit) {
 // starts at offset 0.
 func (s *Store) Open(ctx context.Context, partition int32) (Projected, error) {
 	p := Projected{Partition: partition}
-	_, err := s.pool.Exec(ctx, `INSERT INTO views.projected (partition, next_offset, marks, fold_version, updated_at)
-VALUES ($1, 0, '', $2, now()) ON CONFLICT DO NOTHING`, partition, FoldVersion)
+	_, err := s.pool.Exec(ctx, s.sql.open, partition, FoldVersion)
 	if err == nil {
-		err = s.pool.QueryRow(ctx, `SELECT next_offset, marks, fold_version FROM views.projected WHERE partition = $1`, partition).
+		err = s.pool.QueryRow(ctx, s.sql.stands, partition).
 			Scan(&p.Next, &p.Marks, &p.FoldVersion)
 	}
 	if err != nil {
@@ -215,8 +230,7 @@ WHERE partition = $1 ORDER BY "offset", index`, partition)
 // OfEdge gives the accounts of partition that have a resource bound at edge in
 // its epoch or an earlier one, sorted, each once.
 func (s *Store) OfEdge(ctx context.Context, partition int32, edge string, epoch uint64) ([]string, error) {
-	rows, err := s.pool.Query(ctx, `SELECT DISTINCT account FROM views.resource
-WHERE partition = $1 AND edge = $2 AND epoch <= $3 ORDER BY account`, partition, clean(edge), int64(epoch))
+	rows, err := s.pool.Query(ctx, s.sql.ofEdge, partition, clean(edge), int64(epoch))
 	if err == nil {
 		var accounts []string
 		accounts, err = pgx.CollectRows(rows, pgx.RowTo[string])

@@ -68,7 +68,7 @@ func (t *table[R]) conflict() string {
 }
 
 // upsert takes one array a column.
-func (t *table[R]) upsert() string {
+func (t *table[R]) upsert(schema string) string {
 	from := make([]string, len(t.columns))
 	for i, c := range t.columns {
 		from[i] = `u."` + c.name + `"`
@@ -76,17 +76,17 @@ func (t *table[R]) upsert() string {
 			from[i] += "::" + c.kind
 		}
 	}
-	return "INSERT INTO views." + t.name + " (" + t.names("") + ") SELECT " + strings.Join(from, ", ") +
+	return "INSERT INTO " + schema + "." + t.name + " (" + t.names("") + ") SELECT " + strings.Join(from, ", ") +
 		" FROM " + t.values(len(t.columns)) + t.conflict()
 }
 
 // remove takes one array for each of the first n columns.
-func (t *table[R]) remove(n int) string {
+func (t *table[R]) remove(schema string, n int) string {
 	on := make([]string, n)
 	for i, c := range t.columns[:n] {
 		on[i] = fmt.Sprintf(`t."%s" = u."%s"`, c.name, c.name)
 	}
-	return "DELETE FROM views." + t.name + " t USING " + t.values(n) + " WHERE " + strings.Join(on, " AND ")
+	return "DELETE FROM " + schema + "." + t.name + " t USING " + t.values(n) + " WHERE " + strings.Join(on, " AND ")
 }
 
 // all reads every column of schema's table.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -13,50 +14,71 @@ import (
 // table and one INSERT … SELECT beat arrays.
 const copyAbove = 2000
 
-// The statements, made once from the tables.
-var (
-	upsertAccounts  = accountTable.upsert()
-	upsertItems     = itemTable.upsert()
-	upsertResources = resourceTable.upsert()
-	upsertDirected  = directedTable.upsert()
-	upsertInbox     = inboxTable.upsert()
+// statements are the SQL of one schema, made once.
+type statements struct {
+	schema                                                                    string
+	putAccounts, putItems, putResources, putDirected, putInbox                string
+	removeAccounts, removeItems, removeResources, removeDirected, removeInbox string
+	loadAccounts, loadItems, loadResources, loadDirected, loadInbox           string
+	fence, open, stands, ofEdge                                               string
+}
 
-	removeAccounts  = accountTable.remove(1)
-	removeItems     = itemTable.remove(2)
-	removeResources = resourceTable.remove(2)
-	removeDirected  = directedTable.remove(2)
-	removeInbox     = inboxTable.remove(2)
-)
+func statementsFor(schema string) statements {
+	const named = "WHERE account = ANY($1)"
+	in := func(sql string) string { return strings.ReplaceAll(sql, "SCHEMA.", schema+".") }
+	return statements{
+		schema:          schema,
+		putAccounts:     accountTable.upsert(schema),
+		putItems:        itemTable.upsert(schema),
+		putResources:    resourceTable.upsert(schema),
+		putDirected:     directedTable.upsert(schema),
+		putInbox:        inboxTable.upsert(schema),
+		removeAccounts:  accountTable.remove(schema, 1),
+		removeItems:     itemTable.remove(schema, 2),
+		removeResources: resourceTable.remove(schema, 2),
+		removeDirected:  directedTable.remove(schema, 2),
+		removeInbox:     inboxTable.remove(schema, 2),
+		loadAccounts:    accountTable.all(schema, named),
+		loadItems:       itemTable.all(schema, named),
+		loadResources:   resourceTable.all(schema, named),
+		loadDirected:    directedTable.all(schema, named),
+		loadInbox:       inboxTable.all(schema, named),
+		fence:           in(fence),
+		open:            in(open),
+		stands:          in(stands),
+		ofEdge:          in(ofEdge),
+	}
+}
 
 func (u *Unit) large() bool {
 	p := &u.Put
 	return max(len(p.Accounts), len(p.Items), len(p.Resources), len(p.Directed), len(p.Inbox)) > copyAbove
 }
 
-func queueRemove(b *pgx.Batch, k *Keys) {
+func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
 	if len(k.Accounts) > 0 {
-		b.Queue(removeAccounts, k.Accounts)
+		b.Queue(q.removeAccounts, k.Accounts)
 	}
 	if len(k.Items) > 0 {
-		b.Queue(removeItems, each(k.Items, func(k ItemKey) string { return k.Account }), each(k.Items, func(k ItemKey) string { return k.Contact }))
+		b.Queue(q.removeItems, each(k.Items, func(k ItemKey) string { return k.Account }), each(k.Items, func(k ItemKey) string { return k.Contact }))
 	}
 	if len(k.Resources) > 0 {
-		b.Queue(removeResources, each(k.Resources, func(k ResourceKey) string { return k.Account }), each(k.Resources, func(k ResourceKey) string { return k.Resource }))
+		b.Queue(q.removeResources, each(k.Resources, func(k ResourceKey) string { return k.Account }), each(k.Resources, func(k ResourceKey) string { return k.Resource }))
 	}
 	if len(k.Directed) > 0 {
-		b.Queue(removeDirected, each(k.Directed, func(k ResourceKey) string { return k.Account }), each(k.Directed, func(k ResourceKey) string { return k.Resource }))
+		b.Queue(q.removeDirected, each(k.Directed, func(k ResourceKey) string { return k.Account }), each(k.Directed, func(k ResourceKey) string { return k.Resource }))
 	}
 	if len(k.Inbox) > 0 {
-		b.Queue(removeInbox, each(k.Inbox, func(k InboxKey) string { return k.Account }), each(k.Inbox, func(k InboxKey) int64 { return k.Offset }))
+		b.Queue(q.removeInbox, each(k.Inbox, func(k InboxKey) string { return k.Account }), each(k.Inbox, func(k InboxKey) int64 { return k.Offset }))
 	}
 }
 
-func queuePut(b *pgx.Batch, p *Rows) {
-	queueTable(b, &accountTable, upsertAccounts, p.Accounts)
-	queueTable(b, &itemTable, upsertItems, p.Items)
-	queueTable(b, &resourceTable, upsertResources, p.Resources)
-	queueTable(b, &directedTable, upsertDirected, p.Directed)
-	queueTable(b, &inboxTable, upsertInbox, p.Inbox)
+func (q *statements) queuePut(b *pgx.Batch, p *Rows) {
+	queueTable(b, &accountTable, q.putAccounts, p.Accounts)
+	queueTable(b, &itemTable, q.putItems, p.Items)
+	queueTable(b, &resourceTable, q.putResources, p.Resources)
+	queueTable(b, &directedTable, q.putDirected, p.Directed)
+	queueTable(b, &inboxTable, q.putInbox, p.Inbox)
 }
 
 func queueTable[R any](b *pgx.Batch, t *table[R], upsert string, rows []R) {
@@ -67,9 +89,10 @@ func queueTable[R any](b *pgx.Batch, t *table[R], upsert string, rows []R) {
 
 // commitLarge is commit for what COPY makes faster.
 func (s *Store) commitLarge(ctx context.Context, u *Unit) error {
+	q := &s.sql
 	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
 		b := s.batch(u)
-		queueRemove(b, &u.Remove)
+		q.queueRemove(b, &u.Remove)
 		queueReactions(b, u)
 		if err := tx.SendBatch(ctx, b).Close(); err != nil {
 			return err
@@ -77,11 +100,11 @@ func (s *Store) commitLarge(ctx context.Context, u *Unit) error {
 		b = new(pgx.Batch)
 		p := &u.Put
 		for _, put := range []func() error{
-			func() error { return copyOrQueue(ctx, tx, b, &accountTable, upsertAccounts, p.Accounts) },
-			func() error { return copyOrQueue(ctx, tx, b, &itemTable, upsertItems, p.Items) },
-			func() error { return copyOrQueue(ctx, tx, b, &resourceTable, upsertResources, p.Resources) },
-			func() error { return copyOrQueue(ctx, tx, b, &directedTable, upsertDirected, p.Directed) },
-			func() error { return copyOrQueue(ctx, tx, b, &inboxTable, upsertInbox, p.Inbox) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &accountTable, q.putAccounts, p.Accounts) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &itemTable, q.putItems, p.Items) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &resourceTable, q.putResources, p.Resources) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &directedTable, q.putDirected, p.Directed) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &inboxTable, q.putInbox, p.Inbox) },
 		} {
 			if err := put(); err != nil {
 				return err
@@ -98,7 +121,7 @@ func (s *Store) commitLarge(ctx context.Context, u *Unit) error {
 	return nil
 }
 
-func copyOrQueue[R any](ctx context.Context, tx pgx.Tx, b *pgx.Batch, t *table[R], upsert string, rows []R) error {
+func copyOrQueue[R any](ctx context.Context, tx pgx.Tx, schema string, b *pgx.Batch, t *table[R], upsert string, rows []R) error {
 	if len(rows) <= copyAbove {
 		queueTable(b, t, upsert, rows)
 		return nil
@@ -107,19 +130,19 @@ func copyOrQueue[R any](ctx context.Context, tx pgx.Tx, b *pgx.Batch, t *table[R
 	// The table stays with the session, empty between commits. It goes by the
 	// columns that this code knows, not by what views has.
 	_, err := tx.Exec(ctx, "CREATE TEMP TABLE IF NOT EXISTS "+staging[len("pg_temp."):]+" ON COMMIT DELETE ROWS AS SELECT "+
-		t.names("")+" FROM views."+t.name+" LIMIT 0")
+		t.names("")+" FROM "+schema+"."+t.name+" LIMIT 0")
 	if err != nil {
 		return err
 	}
-	if err := CopyText(ctx, tx.Conn().PgConn(), staging, t, rows, ""); err != nil {
+	if err := copyText(ctx, tx.Conn().PgConn(), staging, t, rows, ""); err != nil {
 		return err
 	}
-	b.Queue("INSERT INTO views." + t.name + " (" + t.names("") + ") SELECT " + t.names("") + " FROM " + staging + t.conflict())
+	b.Queue("INSERT INTO " + schema + "." + t.name + " (" + t.names("") + ") SELECT " + t.names("") + " FROM " + staging + t.conflict())
 	return nil
 }
 
-// CopyText writes rows to a table by COPY in text format.
-func CopyText[R any](ctx context.Context, conn *pgconn.PgConn, into string, t *table[R], rows []R, with string) error {
+// copyText writes rows to a table by COPY in text format.
+func copyText[R any](ctx context.Context, conn *pgconn.PgConn, into string, t *table[R], rows []R, with string) error {
 	_, err := conn.CopyFrom(ctx, &lines[R]{t: t, rows: rows}, "COPY "+into+" ("+t.names("")+") FROM STDIN "+with)
 	if err != nil {
 		return fmt.Errorf("copy into %s: %w", into, err)
