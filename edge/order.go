@@ -1,8 +1,8 @@
 package edge
 
-// maxOutstanding is how many appends of one session may be unanswered before
-// its client's stanzas wait.
-const maxOutstanding = 256
+// maxBacklog is how many appends of one session may be unanswered, or answers
+// wait for them, before its client's stanzas wait outside.
+const maxBacklog = 256
 
 // order holds answers back until every append before them is settled, so that
 // an answer acknowledges all that the client sent before it.
@@ -25,8 +25,9 @@ func (o *order) issue() uint64 {
 	return o.issued - 1
 }
 
-// outstanding gives the number of appends from the oldest unsettled one on.
-func (o *order) outstanding() int { return int(o.issued - o.base) }
+// backlog gives the number of appends from the oldest unsettled one on, or of
+// what waits for them, whichever is more.
+func (o *order) backlog() int { return max(int(o.issued-o.base), len(o.waiting)) }
 
 // settle notes that append n is acknowledged or has failed, and does what
 // waited for it alone.

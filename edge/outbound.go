@@ -176,6 +176,7 @@ func (o *outbound) close(last []byte) {
 		o.buf = takeBuffer()
 	}
 	o.buf = append(o.buf, last...)
+	_ = o.conn.SetWriteDeadline(time.Now().Add(min(o.limits.timeout, partTime))) // of a write that is stuck, too
 	o.closing = true
 	o.start()
 }
@@ -191,7 +192,7 @@ func (o *outbound) fail(overflowed bool) {
 	o.buf, o.receipt, o.late, o.latest = nil, nil, nil, nil
 	if overflowed {
 		o.buf = append(takeBuffer(), o.limits.overflow...)
-		_ = o.conn.SetWriteDeadline(time.Now().Add(min(o.limits.timeout, time.Second)))
+		_ = o.conn.SetWriteDeadline(time.Now().Add(min(o.limits.timeout, partTime)))
 		o.limits.metrics.overflowed.Inc()
 	}
 	o.start()
@@ -215,8 +216,8 @@ func (o *outbound) run() {
 		buf, receipts := o.buf, o.receipt
 		o.buf, o.receipt = nil, nil
 		timeout := o.limits.timeout
-		if o.broken {
-			timeout = min(timeout, time.Second)
+		if o.closing {
+			timeout = min(timeout, partTime)
 		}
 		_ = o.conn.SetWriteDeadline(time.Now().Add(timeout))
 		o.mu.Unlock()

@@ -33,6 +33,7 @@ type session struct {
 	order order // of its appends
 
 	ended       bool
+	held        bool                 // its client waits outside
 	superseded  bool                 // its binding counts no more: no farewell is appended
 	presence    *event.Event         // what it wants to be seen as; nil: unavailable
 	retrying    bool                 // presence was refused and is tried again
@@ -106,11 +107,22 @@ func (s *session) readFailed(err error) {
 	}
 }
 
+// press has the client wait outside while too much of what it sent is not
+// settled.
+func (s *session) press() {
+	n := s.order.backlog()
+	if !s.held && n >= maxBacklog && !s.ended || s.held && n <= maxBacklog/2 {
+		s.held = !s.held
+		s.mail.hold(s.held)
+	}
+}
+
 // take acts on one stanza of the client.
 func (s *session) take(st *stanza.Stanza) {
 	if s.ended {
 		return
 	}
+	defer s.press()
 	// RFC 6120, section 8.1.2.1: the server vouches for the sender.
 	if st.From != "" && st.From != s.full && st.From != s.local.bare && !s.isSelf(st.From) {
 		s.end("invalid from", &stanza.StreamError{Condition: stanza.InvalidFrom})
@@ -191,9 +203,6 @@ func (s *session) stamp(e *event.Event) *event.Event {
 // and only then is what waits for this append released.
 func (s *session) append(account jid.Bare, e *event.Event, done func(error)) {
 	n := s.order.issue()
-	if s.order.outstanding() >= maxOutstanding {
-		s.mail.hold(true)
-	}
 	s.server.append(account, e, func(at topic.Position, err error) {
 		s.post(func() {
 			if err == nil {
@@ -209,9 +218,7 @@ func (s *session) append(account jid.Bare, e *event.Event, done func(error)) {
 				done(err)
 			}
 			s.order.settle(n)
-			if s.order.outstanding() == maxOutstanding/2 {
-				s.mail.hold(false)
-			}
+			s.press()
 		})
 	})
 }

@@ -43,6 +43,10 @@ func (s *session) takeRoster(st *stanza.Stanza, payload stanza.Child, get bool) 
 		s.fail(st, stanza.NewError(stanza.Conflict, "a request with this id is being answered"))
 		return
 	}
+	if len(s.requests) >= maxBacklog {
+		s.fail(st, &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "too many requests are being answered"})
+		return
+	}
 	until := time.Now().Add(s.server.opts.AnswerIn)
 	s.requests[st.ID] = until
 	s.server.later(s, until, func() {

@@ -89,3 +89,23 @@ func saidIn(e *event.Event) *event.Presence { return e.GetPresenceUnavailable().
 func contentOf(c presence.Content) *event.Presence {
 	return &event.Presence{Show: c.Show, Status: c.Status, Priority: int32(c.Priority), Payload: []byte(c.Payload), Lang: c.Lang, Id: c.ID}
 }
+
+// Sees gives what the log's fold says that an account sees: the show of each
+// available full JID, its own too.
+func (h *House) Sees(name string) map[string]string {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	viewer := jid.MustBare(name + "@" + h.domain)
+	all := make(map[string]string)
+	for bare, s := range h.states {
+		if bare != viewer && !sees(s, viewer) {
+			continue
+		}
+		for _, r := range s.Resources {
+			if r.Available {
+				all[bare.String()+"/"+r.Name] = r.Show
+			}
+		}
+	}
+	return all
+}
