@@ -68,7 +68,7 @@ func (p *partition) sendMessage(e *peer, a *acct, s *stored, keep, delayed bool)
 	if delayed {
 		at = 0
 	}
-	p.send(e, item{kind: kindMessage, at: p.measured(at), bytes: frame(&wire.Frame{What: &wire.Frame_Message{Message: &wire.Message{
+	p.send(e, item{kind: kindMessage, free: delayed, at: p.measured(at), bytes: frame(&wire.Frame{What: &wire.Frame_Message{Message: &wire.Message{
 		Account: a.name, Offset: s.offset, Bindings: bindings, Accepted: s.accepted,
 		Id: s.id, At: s.at, Delayed: delayed, Stored: keep,
 	}}})})

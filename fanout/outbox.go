@@ -184,7 +184,7 @@ func (u *untaken) first() {
 func (p *partition) resendOutputs(e *peer) {
 	if u := p.outbox.untaken[e.edgeKey]; u != nil {
 		for _, i := range u.items {
-			i.at = 0
+			i.at, i.free = 0, true
 			p.send(e, i)
 		}
 	}

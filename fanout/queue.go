@@ -8,6 +8,7 @@ type item struct {
 	register string // full JID whose presence it is; empty for all else
 	bytes    []byte // an entry of Frames.frames, or a ToEdge if whole
 	whole    bool
+	free     bool // counts against no bound: it repairs what a closed stream has dropped, or waited in an inbox
 	kind     kind
 	at       int64 // when it was said, microseconds; 0: not measured
 }
@@ -99,7 +100,7 @@ func (q *queue) drop(partition int32) {
 
 // bounded tells that an item counts against maxBytes. Answers do not: their
 // number is the edge's own.
-func (i *item) bounded() bool { return i.register == "" && i.kind != kindAnswer }
+func (i *item) bounded() bool { return i.register == "" && i.kind != kindAnswer && !i.free }
 
 func (q *queue) gone(i *item) {
 	if i.empty() {

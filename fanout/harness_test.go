@@ -1,0 +1,475 @@
+package fanout_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/rollcall/rollcall/deploy/local/localtest"
+	"github.com/rollcall/rollcall/fanout"
+	"github.com/rollcall/rollcall/schema/account"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/postgres"
+	"github.com/rollcall/rollcall/schema/topic"
+)
+
+// parts is the number of partitions of every log here.
+const parts = 4
+
+var quiet = slog.New(slog.NewTextHandler(io.Discard, nil))
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !holds(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// memory is a log in memory: two topics, and the offsets of one group.
+type memory struct {
+	mu        sync.Mutex
+	changed   chan struct{} // closed and replaced at every change
+	records   map[string]*[parts][]fanout.Fetched
+	committed map[int32]int64
+}
+
+func newMemory() *memory {
+	return &memory{
+		changed:   make(chan struct{}),
+		records:   map[string]*[parts][]fanout.Fetched{topic.Account: {}, topic.Outbox: {}},
+		committed: make(map[int32]int64),
+	}
+}
+
+// touch tells all who wait. m.mu is held.
+func (m *memory) touch() { close(m.changed); m.changed = make(chan struct{}) }
+
+func (m *memory) append(name string, partition int32, key string, value []byte) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	list := &m.records[name][partition]
+	offset := int64(len(*list))
+	*list = append(*list, fanout.Fetched{Offset: offset, Key: []byte(key), Value: value})
+	m.touch()
+	return offset
+}
+
+func (m *memory) Ends(_ context.Context, name string) (map[int32]int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	ends := make(map[int32]int64)
+	for n, list := range m.records[name] {
+		ends[int32(n)] = int64(len(list))
+	}
+	return ends, nil
+}
+
+func (m *memory) Starts(context.Context, string) (map[int32]int64, error) {
+	return make(map[int32]int64), nil
+}
+
+func (m *memory) committedAt(partition int32) int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.committed[partition]
+}
+
+// tail reads a topic of a memory.
+type tail struct {
+	log      *memory
+	topic    string
+	next     map[int32]int64
+	handling int32
+	idle     *sync.Cond
+	paused   bool // reads nothing
+}
+
+func (m *memory) tail(name string) *tail {
+	return &tail{log: m, topic: name, next: make(map[int32]int64), handling: -1, idle: sync.NewCond(&m.mu)}
+}
+
+func (l *tail) pause(on bool) {
+	l.log.mu.Lock()
+	defer l.log.mu.Unlock()
+	l.paused = on
+	l.log.touch()
+}
+
+func (l *tail) Assign(partition int32, offset int64) {
+	l.log.mu.Lock()
+	defer l.log.mu.Unlock()
+	l.next[partition] = offset
+	l.log.touch()
+}
+
+func (l *tail) Unassign(partition int32) {
+	l.log.mu.Lock()
+	defer l.log.mu.Unlock()
+	delete(l.next, partition)
+	for l.handling == partition {
+		l.idle.Wait()
+	}
+}
+
+func (l *tail) Run(ctx context.Context, handle func(context.Context, fanout.Batch) error) error {
+	m := l.log
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for ctx.Err() == nil {
+		read := false
+		for _, n := range slices.Collect(maps.Keys(l.next)) {
+			next, ok := l.next[n]
+			all := m.records[l.topic][n]
+			if l.paused || !ok || int(next) >= len(all) {
+				continue
+			}
+			read = true
+			b := fanout.Batch{Partition: n, Records: all[next:min(len(all), int(next)+50)], HighWater: int64(len(all))}
+			l.next[n] = next + int64(len(b.Records))
+			l.handling = n
+			m.mu.Unlock()
+			err := handle(ctx, b)
+			m.mu.Lock()
+			l.handling = -1
+			l.idle.Broadcast()
+			if err != nil {
+				return err
+			}
+		}
+		if read {
+			continue
+		}
+		changed := m.changed
+		m.mu.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-changed:
+		}
+		m.mu.Lock()
+	}
+	return ctx.Err()
+}
+
+// member is given what a test says.
+type member struct {
+	log    *memory
+	assign chan []int32
+}
+
+func (g *member) Run(ctx context.Context, assigned func(context.Context, []int32)) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case partitions := <-g.assign:
+			assigned(ctx, partitions)
+		}
+	}
+}
+
+func (g *member) Commit(_ context.Context, _ string, next map[int32]int64) error {
+	g.log.mu.Lock()
+	defer g.log.mu.Unlock()
+	maps.Copy(g.log.committed, next)
+	return nil
+}
+
+func (g *member) Committed(context.Context, string) (map[int32]int64, error) {
+	g.log.mu.Lock()
+	defer g.log.mu.Unlock()
+	return maps.Clone(g.log.committed), nil
+}
+
+// world is a log, its projection in a real Postgres, workers and edges.
+type world struct {
+	t    testing.TB
+	log  *memory
+	pool *pgxpool.Pool
+
+	mu        sync.Mutex
+	sequences map[string]uint64
+	projector projection
+	workers   []*worker // those that live
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	url := localtest.Postgres(t)
+	if err := postgres.Migrate(context.Background(), url); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.New(context.Background(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	w := &world{t: t, log: newMemory(), pool: pool, sequences: make(map[string]uint64)}
+	w.projector.states = make(map[string]*account.State)
+	return w
+}
+
+func partitionOf(name string) int32 { return topic.Partition(jid.BareFromCanonical(name), parts) }
+
+// write appends an event of an origin to an account's history.
+func (w *world) write(origin, name string, e *event.Event) int64 {
+	w.t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sequences[origin]++
+	e.Origin, e.Sequence = origin, w.sequences[origin]
+	if e.At == 0 {
+		e.At = time.Now().UnixMicro()
+	}
+	if len(e.Id) == 0 {
+		id := uuid.Must(uuid.NewV7())
+		e.Id = id[:]
+	}
+	return w.put(name, e)
+}
+
+func (w *world) put(name string, e *event.Event) int64 {
+	value, err := event.Marshal(e)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return w.log.append(topic.Account, partitionOf(name), name, value)
+}
+
+// lose says that an edge's epoch is over, in every partition.
+func (w *world) lose(edge string, epoch uint64) {
+	value, err := event.Marshal(&event.Event{At: time.Now().UnixMicro(), Kind: &event.Event_EdgeLost{EdgeLost: &event.EdgeLost{Edge: edge, Epoch: epoch}}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for n := range int32(parts) {
+		w.log.append(topic.Account, n, "", value)
+	}
+}
+
+// projection folds the log as the projector does, when a test says so.
+type projection struct {
+	next    [parts]int64
+	marks   [parts]account.Marks
+	states  map[string]*account.State
+	discard bool // reactions are in the log already
+}
+
+// fold folds all of a partition's records below end.
+func (p *projection) fold(w *world, n int32, end int64) (touched map[string]bool, reactions []func()) {
+	touched = make(map[string]bool)
+	w.log.mu.Lock()
+	all := w.log.records[topic.Account][n]
+	w.log.mu.Unlock()
+	for ; p.next[n] < end; p.next[n]++ {
+		r := all[p.next[n]]
+		e, err := event.Decode(r.Value)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if !p.marks[n].Admit(e) {
+			continue
+		}
+		names := []string{string(r.Key)}
+		if e.GetEdgeLost() != nil {
+			names = nil
+			for name := range p.states {
+				if partitionOf(name) == n {
+					names = append(names, name)
+				}
+			}
+			slices.Sort(names)
+		}
+		index := uint32(0)
+		for _, name := range names {
+			s := p.states[name]
+			if s == nil {
+				s = account.New(jid.BareFromCanonical(name))
+				p.states[name] = s
+			}
+			touched[name] = true
+			for _, re := range s.Apply(r.Offset, e) {
+				origin, to, at, sequence := fmt.Sprintf("p/%d", n), re.Account.String(), index, uint64(r.Offset)
+				index++
+				reactions = append(reactions, func() {
+					if re.Output != nil {
+						re.Output.Origin, re.Output.Sequence, re.Output.Index = origin, sequence, at
+						value, err := event.MarshalOutput(re.Output)
+						if err != nil {
+							w.t.Fatal(err)
+						}
+						w.log.append(topic.Outbox, partitionOf(to), to, value)
+						return
+					}
+					id := uuid.NewSHA1(uuid.Nil, fmt.Appendf(nil, "%s/%d/%d", origin, sequence, at))
+					re.Event.Id, re.Event.Origin, re.Event.Sequence, re.Event.Index = id[:], origin, sequence, at
+					w.put(to, re.Event)
+				})
+			}
+		}
+	}
+	return touched, reactions
+}
+
+// project folds up to most records of a partition and commits them. It tells
+// whether there were any.
+func (w *world) project(n int32, most int64) bool {
+	w.t.Helper()
+	ends, _ := w.log.Ends(context.Background(), topic.Account)
+	p := &w.projector
+	end := min(ends[n], p.next[n]+most)
+	if p.next[n] >= end {
+		return false
+	}
+	touched, reactions := p.fold(w, n, end)
+	marks, _ := p.marks[n].MarshalBinary()
+	err := pgx.BeginFunc(context.Background(), w.pool, func(tx pgx.Tx) error {
+		b := new(pgx.Batch)
+		for name := range touched {
+			w.store(b, n, p.states[name])
+		}
+		b.Queue(`INSERT INTO views.projected VALUES ($1, $2, $3, 1, now())
+			ON CONFLICT (partition) DO UPDATE SET next_offset = excluded.next_offset, marks = excluded.marks`, n, p.next[n], marks)
+		return tx.SendBatch(context.Background(), b).Close()
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, publish := range reactions {
+		publish()
+	}
+	return true
+}
+
+// projectAll projects until nothing is left, reactions too.
+func (w *world) projectAll() {
+	w.t.Helper()
+	for again := true; again; {
+		again = false
+		for n := range int32(parts) {
+			again = w.project(n, 1<<40) || again
+		}
+	}
+}
+
+// store writes the rows of an account anew.
+func (w *world) store(b *pgx.Batch, n int32, s *account.State) {
+	name := s.Account.String()
+	for _, table := range []string{"account", "resource", "roster_item", "inbox"} {
+		b.Queue(`DELETE FROM views.`+table+` WHERE account = $1`, name)
+	}
+	if s.Exists {
+		b.Queue(`INSERT INTO views.account VALUES ($1, $2, $3, $4)`, name, n, s.Created, s.CreatedAt)
+	}
+	for _, r := range s.Resources {
+		payload := r.Payload
+		if payload == nil {
+			payload = []byte{}
+		}
+		b.Queue(`INSERT INTO views.resource VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)`,
+			name, r.Name, n, [16]byte(r.Binding), r.Edge, int64(r.Epoch), r.Available, r.Show, r.Status, int16(r.Priority),
+			payload, r.Lang, r.ID, r.Version, r.Bound, r.Since)
+	}
+	for contact, i := range s.Roster {
+		b.Queue(`INSERT INTO views.roster_item VALUES ($1,$2,$3,$4,$5,$6,$7,$8)`,
+			name, contact.String(), i.Name, []string{}, int16(i.State), i.Version, i.Removed, nil)
+	}
+	for _, m := range s.Inbox {
+		accepted, err := proto.Marshal(m.Accepted)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		b.Queue(`INSERT INTO views.inbox VALUES ($1,$2,$3,$4,$5,$6,$7)`,
+			name, m.Offset, [16]byte(m.ID), m.At, m.Accepted.GetFrom(), m.Accepted.GetResource(), accepted)
+	}
+}
+
+// truth is the fold of the whole log.
+func (w *world) truth() map[string]*account.State {
+	w.t.Helper()
+	p := projection{states: make(map[string]*account.State)}
+	ends, _ := w.log.Ends(context.Background(), topic.Account)
+	for n := range int32(parts) {
+		p.fold(w, n, ends[n])
+	}
+	return p.states
+}
+
+// worker is a running Worker.
+type worker struct {
+	*fanout.Worker
+	id      string
+	address string
+	member  *member
+	account *tail
+	outbox  *tail
+	stop    func()
+}
+
+// work starts a worker that holds the partitions; change changes its options.
+func (w *world) work(id string, change func(*fanout.Options), partitions ...int32) *worker {
+	w.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	k := &worker{
+		id: id, address: l.Addr().String(),
+		member:  &member{log: w.log, assign: make(chan []int32)},
+		account: w.log.tail(topic.Account), outbox: w.log.tail(topic.Outbox),
+	}
+	o := fanout.Options{
+		ID: id, Postgres: w.pool, Account: k.account, Outbox: k.outbox, Offsets: w.log, Member: k.member, Listener: l,
+		CommitEvery: 5 * time.Millisecond, InboxEvery: time.Millisecond, ProjectedEvery: 10 * time.Millisecond,
+		RetryEvery: 10 * time.Millisecond, Logger: quiet,
+	}
+	if change != nil {
+		change(&o)
+	}
+	if k.Worker, err = fanout.New(o); err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := k.Run(ctx); err != nil {
+			w.t.Errorf("worker %s: %v", id, err)
+		}
+	}()
+	var once sync.Once
+	k.stop = func() {
+		once.Do(func() {
+			w.mu.Lock()
+			w.workers = slices.DeleteFunc(w.workers, func(o *worker) bool { return o == k })
+			w.mu.Unlock()
+			cancel()
+			<-done
+		})
+	}
+	w.t.Cleanup(k.stop)
+	w.mu.Lock()
+	w.workers = append(w.workers, k)
+	w.mu.Unlock()
+	k.assign(partitions...)
+	return k
+}
+
+func (k *worker) assign(partitions ...int32) { k.member.assign <- partitions }
+
+var all = []int32{0, 1, 2, 3}

@@ -1,0 +1,346 @@
+package fanout_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/rollcall/rollcall/fanout"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/topic"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+const (
+	romeo  = "romeo@x"
+	juliet = "juliet@x"
+	nurse  = "nurse@x"
+)
+
+func TestInterestIsAnsweredThenFramesFollowInOrder(t *testing.T) {
+	w := newWorld(t)
+	w.create(romeo, juliet, nurse)
+	w.befriend(juliet, romeo)
+	e1, e2 := w.attach("e1", 1), w.attach("e2", 1)
+	balcony := e1.bind(juliet, "balcony")
+	balcony.available(1, "here")
+	w.work("w", nil, all...)
+
+	e2.follow(juliet, romeo, nurse, juliet)
+	e2.mu.Lock()
+	if r := e2.registers[juliet+"/balcony"]; !r.GetAvailable() || r.GetPresence().GetStatus() != "here" || r.GetPresence().GetPriority() != 1 {
+		t.Errorf("register %v", r)
+	}
+	for follower, want := range map[string]bool{romeo: true, juliet: true, nurse: false} {
+		if got := e2.admitted[juliet+" "+follower]; got.GetAdmitted() != want {
+			t.Errorf("%s: %v", follower, got)
+		}
+	}
+	e2.heard = nil
+	e2.mu.Unlock()
+
+	balcony.available(1, "busy")
+	balcony.subscription(event.Verb_VERB_UNSUBSCRIBED, romeo)
+	balcony.available(1, "alone")
+	balcony.close()
+	e2.hears("presence juliet@x/balcony false ")
+	e2.mu.Lock()
+	defer e2.mu.Unlock()
+	want := []string{
+		"presence juliet@x/balcony true busy", "admission juliet@x romeo@x false",
+		"presence juliet@x/balcony true alone", "presence juliet@x/balcony false ",
+	}
+	if !slices.Equal(e2.heard, want) {
+		t.Errorf("heard %q", e2.heard)
+	}
+}
+
+func TestGrantComesWhenProjected(t *testing.T) {
+	w := newWorld(t)
+	w.create(romeo, juliet)
+	w.projectAll()
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, romeo)
+	w.befriend(juliet, romeo)
+	e.hears("admission juliet@x romeo@x true")
+}
+
+// TestRevocationBeatsAnOlderSnapshot asks for an admission while the
+// projection lags behind the revocation.
+func TestRevocationBeatsAnOlderSnapshot(t *testing.T) {
+	w := newWorld(t)
+	w.create(romeo, juliet)
+	w.befriend(juliet, romeo)
+	e := w.attach("e", 1)
+	w.work("w", nil, all...)
+	at := e.bind(juliet, "balcony").subscription(event.Verb_VERB_UNSUBSCRIBED, romeo)
+	e.follow(juliet, romeo)
+	e.mu.Lock()
+	if got := e.admitted[juliet+" "+romeo]; got.GetAdmitted() || got.GetOffset() != at {
+		t.Errorf("admission %v, want a revocation at %d", got, at)
+	}
+	e.mu.Unlock()
+	w.projectAll()
+}
+
+func TestSupersededAndLateFarewell(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	w.work("w", nil, all...)
+	e1, e2 := w.attach("e1", 1), w.attach("e2", 1)
+	e2.follow(juliet, juliet)
+	e1.follow(juliet, juliet)
+	old := e1.bind(juliet, "balcony")
+	old.available(0, "old")
+	now := e2.bind(juliet, "balcony")
+	now.available(0, "new")
+	old.close() // names a binding that is no longer the latest
+	end := now.available(0, "last")
+	e1.hears("superseded juliet@x")
+	e1.hears("presence juliet@x/balcony true last")
+	e1.mu.Lock()
+	defer e1.mu.Unlock()
+	if r := e1.registers[juliet+"/balcony"]; r.GetVersion() != end || !r.GetAvailable() {
+		t.Errorf("register %v", r)
+	}
+}
+
+func TestMessagesAreRoutedAgainUntilDelivered(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	e1, e2 := w.attach("e1", 1), w.attach("e2", 1)
+	w.message(juliet, "", "before any session")
+	w.projectAll()
+	w.work("w", nil, all...)
+	eventually(t, "e1 is linked", e1.link.Ready)
+	eventually(t, "e2 is linked", e2.link.Ready)
+
+	balcony := e1.bind(juliet, "balcony")
+	w.message(juliet, "", "not available yet")
+	balcony.available(0, "")
+	e1.hears("message not available yet")
+	w.projectAll() // lets the inbox be loaded
+	e1.hears("message before any session")
+
+	offset := w.message(juliet, "", "unacknowledged")
+	e1.hears("message unacknowledged")
+	chamber := e2.bind(juliet, "chamber")
+	chamber.available(0, "")
+	e2.take()
+	balcony.close() // nobody said Delivered
+	for _, words := range []string{"message before any session", "message not available yet", "message unacknowledged"} {
+		e2.hears(words)
+	}
+	e2.mu.Lock()
+	var got []string
+	for _, m := range e2.messages {
+		if !m.GetDelayed() || !m.GetStored() {
+			t.Errorf("message %v", m)
+		}
+		got = append(got, m.GetAccepted().GetMessage().GetBody())
+	}
+	e2.mu.Unlock()
+	if want := []string{"before any session", "not available yet", "unacknowledged"}; !slices.Equal(got, want) {
+		t.Errorf("messages %q", got)
+	}
+	eventually(t, "Delivered", func() bool {
+		s := w.truth()[juliet]
+		_, waits := s.Inbox[offset]
+		return !waits && len(s.Inbox) == 0
+	})
+	// Delivered ends it: a third session gets nothing.
+	w.projectAll()
+	third := e1.bind(juliet, "third")
+	third.available(0, "")
+	chamber.close()
+	w.message(juliet, "", "last")
+	e1.hears("message last")
+	e1.mu.Lock()
+	defer e1.mu.Unlock()
+	if n := len(e1.messages); n != 4 {
+		t.Errorf("e1 got %d messages", n)
+	}
+}
+
+func TestEdgeLostTakesItsSessionsOffline(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	w.work("w", nil, all...)
+	e1, e2 := w.attach("e1", 7), w.attach("e2", 8)
+	e2.follow(juliet, juliet)
+	lost := e1.bind(juliet, "balcony")
+	lost.available(0, "")
+	w.message(juliet, "", "hello")
+	e1.hears("message hello")
+	chamber := e2.bind(juliet, "chamber")
+	chamber.available(0, "")
+	e1.stop()
+	w.lose("e1", 7)
+	lost.available(0, "a ghost") // the origin is closed
+	e2.hears("presence juliet@x/balcony false ")
+	e2.hears("message hello")
+	chamber.available(0, "end")
+	e2.hears("presence juliet@x/chamber true end")
+	e2.mu.Lock()
+	defer e2.mu.Unlock()
+	if e2.registers[juliet+"/balcony"].GetAvailable() {
+		t.Error("a ghost is online")
+	}
+}
+
+func TestOutputsWaitForTheTailAndAreCommittedWhenTaken(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	k := w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, juliet)
+	n := partitionOf(juliet)
+
+	k.account.pause(true)
+	s := e.bind(juliet, "balcony")
+	s.write(&event.Event{Kind: &event.Event_RosterItemSet{RosterItemSet: &event.RosterItemSet{Contact: romeo, RequestId: "r1", Resource: "balcony"}}})
+	w.projectAll() // the outbox is ahead of the worker's tail
+	k.account.pause(false)
+	eventually(t, "push and outcome", e.look(func() bool { return len(e.outputs) == 2 }))
+	eventually(t, "the outbox is committed", func() bool { return w.log.committedAt(n) == 2 })
+
+	// What an edge has not taken is sent again, and not committed.
+	e.stop()
+	s.write(&event.Event{Kind: &event.Event_RosterItemSet{RosterItemSet: &event.RosterItemSet{Contact: nurse, RequestId: "r2", Resource: "balcony"}}})
+	w.projectAll()
+	again := w.attach("e", 1)
+	eventually(t, "what was missed", again.look(func() bool { return len(again.outputs) == 2 }))
+	again.mu.Lock()
+	if o := again.outputs[0]; o.GetOffset() != 2 || o.GetOutput().GetRosterPush().GetItem().GetContact() != nurse {
+		t.Errorf("output %v", o)
+	}
+	again.mu.Unlock()
+	eventually(t, "the outbox is committed", func() bool { return w.log.committedAt(n) == 4 })
+}
+
+func TestIqWaitsForTheTail(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	k := w.work("w", func(o *fanout.Options) { o.HoldIq = 200 * time.Millisecond }, all...)
+	e1, e2 := w.attach("e1", 1), w.attach("e2", 1)
+	e1.follow(juliet, juliet)
+	e2.follow(juliet, juliet)
+	n := partitionOf(juliet)
+	send := func(to string, after int64) {
+		t.Helper()
+		if !e1.link.SendIq(&wire.Iq{Partition: n, To: to, From: "romeo@x/orchard", Type: "get", Id: to, After: after}) {
+			t.Fatal("no worker")
+		}
+	}
+	k.account.pause(true)
+	at := e2.bind(juliet, "balcony").bound
+	send(juliet+"/balcony", at)
+	send(juliet+"/balcony", at+1000) // never
+	k.account.pause(false)
+	eventually(t, "the iq arrives", e2.look(func() bool { return len(e2.iqs) == 1 }))
+	eventually(t, "the other is refused", e1.look(func() bool { return len(e1.iqs) == 1 && e1.iqs[0].GetRefused() }))
+	send(juliet+"/nowhere", at)
+	eventually(t, "nobody takes it", e1.look(func() bool { return len(e1.iqs) == 2 && e1.iqs[1].GetRefused() }))
+	e2.stop()
+	eventually(t, "its edge is away", func() bool {
+		send(juliet+"/balcony", at)
+		e1.mu.Lock()
+		defer e1.mu.Unlock()
+		return e1.iqs[len(e1.iqs)-1].GetId() == juliet+"/balcony" && len(e1.iqs) > 2
+	})
+}
+
+func TestDirectedPresence(t *testing.T) {
+	w := newWorld(t)
+	w.create(romeo, juliet)
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, juliet)
+	e.follow(romeo, romeo)
+	e.bind(juliet, "balcony").available(0, "")
+	s := e.bind(romeo, "orchard")
+	s.write(&event.Event{Kind: &event.Event_DirectedPresence{DirectedPresence: &event.DirectedPresence{Resource: "orchard", To: juliet, Available: true}}})
+	w.projectAll()
+	e.hears("directed juliet@x from romeo@x/orchard true")
+	s.close()
+	w.projectAll()
+	e.hears("directed juliet@x from romeo@x/orchard false")
+}
+
+func TestSlowEdgeIsClosedAndRepaired(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	w.work("w", func(o *fanout.Options) { o.MaxQueuedBytes = 1 << 20 }, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, juliet)
+	s := e.bind(juliet, "balcony")
+	s.available(0, "")
+	e.hears("presence juliet@x/balcony true ")
+	// While the handler does not return, the stream fills: windows, then the queue.
+	e.mu.Lock()
+	answers := e.answers
+	body := strings.Repeat("x", 64<<10)
+	for range 150 {
+		w.message(juliet, "", body)
+	}
+	end := s.available(0, "end")
+	e.mu.Unlock()
+	eventually(t, "all messages in the end", e.look(func() bool {
+		offsets := make(map[int64]bool)
+		for _, m := range e.messages {
+			offsets[m.GetOffset()] = true
+		}
+		return len(offsets) == 150
+	}))
+	eventually(t, "the latest presence", e.look(func() bool { return e.registers[juliet+"/balcony"].GetVersion() == end }))
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.answers == answers {
+		t.Error("the stream was not closed")
+	}
+}
+
+func TestLostEdgeMayNotAttach(t *testing.T) {
+	w := newWorld(t)
+	w.work("w", func(o *fanout.Options) {
+		o.Attachable = func(_ context.Context, edge string, epoch uint64) (bool, error) { return epoch == 2, nil }
+	}, all...)
+	old, now := w.attach("e", 1), w.attach("e", 2)
+	eventually(t, "the living epoch attaches", now.link.Ready)
+	if old.link.Ready() {
+		t.Error("a lost epoch is attached")
+	}
+}
+
+func TestNewerRecordStopsItsPartitionAlone(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet, romeo, nurse)
+	w.projectAll()
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	stopped, other := juliet, ""
+	for _, name := range []string{romeo, nurse} {
+		if partitionOf(name) != partitionOf(stopped) {
+			other = name
+		}
+	}
+	e.follow(stopped, stopped)
+	e.follow(other, other)
+	e.bind(stopped, "a").available(0, "before")
+	e.hears("presence " + stopped + "/a true before")
+	value := protowire.AppendTag(nil, 1, protowire.BytesType)
+	value = protowire.AppendBytes(value, make([]byte, 16))
+	value = protowire.AppendTag(value, 3, protowire.BytesType)
+	value = protowire.AppendString(value, "edge/new/1")
+	value = protowire.AppendTag(value, 99, protowire.BytesType)
+	value = protowire.AppendBytes(value, nil)
+	w.log.append(topic.Account, partitionOf(stopped), stopped, value)
+	w.write("edge/e/1", stopped, &event.Event{Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{Resource: "b", Edge: "e", Epoch: 1}}})
+	e.bind(other, "a").available(0, "goes on")
+	e.hears("presence " + other + "/a true goes on")
+}
