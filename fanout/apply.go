@@ -224,10 +224,11 @@ func (p *partition) deleted(offset int64, name string, e *event.Event) {
 			p.gone(offset, a, r, e.GetAt())
 		}
 	}
-	p.revoked[pair{account: name}] = offset
+	p.revoke(offset, name, "")
 }
 
-// revoke tells every edge that follows the account to drop the follower.
+// revoke tells every edge that follows the account to drop the follower; all
+// of them if it is empty.
 func (p *partition) revoke(offset int64, name, follower string) {
 	p.revoked[pair{name, follower}] = offset
 	p.admit(&wire.Admission{Account: name, Follower: follower, Offset: offset})

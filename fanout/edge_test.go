@@ -139,6 +139,14 @@ func (e *edge) merge(p *wire.Presence) {
 }
 
 func (e *edge) admission(m *wire.Admission) {
+	if m.GetFollower() == "" {
+		for _, f := range e.follows[m.GetAccount()] {
+			if f != m.GetAccount() {
+				e.admission(&wire.Admission{Account: m.GetAccount(), Follower: f, Offset: m.GetOffset()})
+			}
+		}
+		return
+	}
 	key := m.GetAccount() + " " + m.GetFollower()
 	if old := e.admitted[key]; old == nil || old.GetOffset() <= m.GetOffset() {
 		e.admitted[key] = m

@@ -264,10 +264,9 @@ func (w *world) lose(edge string, epoch uint64) {
 
 // projection folds the log as the projector does, when a test says so.
 type projection struct {
-	next    [parts]int64
-	marks   [parts]account.Marks
-	states  map[string]*account.State
-	discard bool // reactions are in the log already
+	next   [parts]int64
+	marks  [parts]account.Marks
+	states map[string]*account.State
 }
 
 // fold folds all of a partition's records below end.

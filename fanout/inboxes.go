@@ -126,7 +126,7 @@ func (b *inboxes) load(ctx context.Context, due []wantedInbox) error {
 		names[i] = w.account.name
 	}
 	rows := make(map[string][]*stored)
-	exists := make(map[string]bool)
+	created := make(map[string]int64)
 	next := make(map[int32]int64)
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	err := pgx.BeginTxFunc(ctx, b.options.Postgres, options, func(tx pgx.Tx) error {
@@ -137,9 +137,10 @@ func (b *inboxes) load(ctx context.Context, due []wantedInbox) error {
 			_, err := pgx.ForEachRow(found, []any{&n, &at}, func() error { next[n] = at; return nil })
 			return err
 		})
-		batch.Queue(`SELECT account FROM views.account WHERE account = ANY($1)`, names).Query(func(found pgx.Rows) error {
+		batch.Queue(`SELECT account, created_offset FROM views.account WHERE account = ANY($1)`, names).Query(func(found pgx.Rows) error {
 			var name string
-			_, err := pgx.ForEachRow(found, []any{&name}, func() error { exists[name] = true; return nil })
+			var at int64
+			_, err := pgx.ForEachRow(found, []any{&name, &at}, func() error { created[name] = at; return nil })
 			return err
 		})
 		batch.Queue(`
@@ -165,7 +166,11 @@ func (b *inboxes) load(ctx context.Context, due []wantedInbox) error {
 		if snapshot <= w.offset {
 			return fmt.Errorf("load inboxes: %v went back to offset %d", w.partition, snapshot)
 		}
-		w.partition.post(func() { w.partition.loadedInbox(w.account, rows[name], exists[name], snapshot) })
+		at, exists := created[name]
+		if !exists {
+			at = snapshot
+		}
+		w.partition.post(func() { w.partition.loadedInbox(w.account, rows[name], at) })
 	}
 	return nil
 }

@@ -153,19 +153,20 @@ func byOffset(s *stored, offset int64) int {
 }
 
 // loadedInbox merges what Postgres has of an account's inbox, as of a
-// snapshot that holds everything up to the account's first ResourceBound. An
-// account that is not there does not exist: its sessions fold to nothing.
-func (p *partition) loadedInbox(a *acct, rows []*stored, exists bool, nextOffset int64) {
+// snapshot that holds everything up to the account's first ResourceBound.
+// What was bound before the account was created, or before the snapshot if
+// there is no account, folds to nothing.
+func (p *partition) loadedInbox(a *acct, rows []*stored, created int64) {
 	if p.accounts[a.name] != a || !a.loading {
 		return
 	}
 	a.loading = false
-	if !exists {
-		for _, r := range a.resources {
-			if r.Bound < nextOffset {
-				p.gone(p.next, a, r, 0)
-			}
+	for _, r := range a.resources {
+		if r.Bound < created {
+			p.gone(p.next, a, r, 0)
 		}
+	}
+	if len(a.resources) == 0 {
 		return
 	}
 	for _, s := range rows {

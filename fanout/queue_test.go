@@ -60,9 +60,7 @@ func TestQueueKeepsOrder(t *testing.T) {
 		var pushed, got []item
 		var p parcel
 		take := func() {
-			for _, i := range p.entries {
-				got = append(got, i)
-			}
+			got = append(got, p.entries...)
 			if p.whole != nil {
 				got = append(got, item{bytes: p.whole})
 			}

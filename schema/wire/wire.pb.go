@@ -973,9 +973,10 @@ func (x *Presence) GetAt() int64 {
 // Admission tells whether a follower may see an account. Of two for the same
 // pair the higher offset counts.
 type Admission struct {
-	state    protoimpl.MessageState `protogen:"open.v1"`
-	Account  string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	Follower string                 `protobuf:"bytes,2,opt,name=follower,proto3" json:"follower,omitempty"`
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Empty: every follower of the account, which was deleted. Never admitted.
+	Follower string `protobuf:"bytes,2,opt,name=follower,proto3" json:"follower,omitempty"`
 	// In the account's partition.
 	Offset        int64 `protobuf:"varint,3,opt,name=offset,proto3" json:"offset,omitempty"`
 	Admitted      bool  `protobuf:"varint,4,opt,name=admitted,proto3" json:"admitted,omitempty"`
