@@ -198,12 +198,15 @@ func (b *bench) whole(n int) {
 // TestExactlyOnce stops a writer after each durable step of its first, second
 // and third block, or fails that step, and lets another one go on.
 func TestExactlyOnce(t *testing.T) {
+	outer, messages := newBench(t), 0
 	for _, step := range []string{"planned", "inserted", "passed"} {
 		for nth := 1; nth <= 3; nth += 2 {
 			for _, how := range []string{"crash", "failure"} {
 				t.Run(fmt.Sprintf("%s at %s %d", how, step, nth), func(t *testing.T) {
-					b := newBench(t)
-					b.talk(150)
+					b := *outer
+					b.t = t
+					b.talk(120)
+					messages += 120
 					h := b.writer(nil)
 					hit := make(chan struct{})
 					count := 0
@@ -232,7 +235,7 @@ func TestExactlyOnce(t *testing.T) {
 					if err := stop(); err != nil {
 						t.Error(err)
 					}
-					b.whole(150)
+					b.whole(messages)
 				})
 			}
 		}

@@ -274,14 +274,16 @@ func (s *serving) gather(ctx context.Context) (*block, error) {
 // build makes a block of what is there, with a fair share for each partition.
 func (s *serving) build() (*block, error) {
 	b := &block{plan: plan{id: uuid.New()}}
-	present := make(map[int32][]Fetched)
+	present, total := make(map[int32][]Fetched), 0
 	var order []int32
 	for partition := range s.judges {
 		if records, _ := s.intake.peek(partition, s.options.MaxRows, s.options.MaxBytes); len(records) > 0 {
 			present[partition] = records
 			order = append(order, partition)
+			total += len(records)
 		}
 	}
+	b.rows = make([]row, 0, min(total, s.options.MaxRows+len(order)))
 	// The smallest first: what they leave of their share is for the others.
 	slices.SortFunc(order, func(x, y int32) int { return len(present[x]) - len(present[y]) })
 	rows, size := s.options.MaxRows, s.options.MaxBytes
