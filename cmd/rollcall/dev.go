@@ -1,0 +1,230 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rollcall/rollcall/edge/stream"
+	"github.com/rollcall/rollcall/schema/topic"
+)
+
+type devCommand struct {
+	Data     string `help:"Directory of all data; a second start on it finds everything." default:".rollcall/dev" type:"path" placeholder:"DIR"`
+	Domain   string `help:"The XMPP domain that is served." default:"localhost"`
+	Edges    int    `help:"Edge servers; edge i listens on 127.0.0.i." default:"2"`
+	Workers  int    `help:"Fan-out workers." default:"2"`
+	PortBase int    `help:"Edges listen on this port with STARTTLS and on the next one with direct TLS." default:"5222"`
+	Kafka    string `help:"auto, embedded or apache: auto is Apache Kafka where Java 17 is, else the broker in this binary." enum:"auto,embedded,apache" default:"auto"`
+
+	Projectors int `help:"Projectors." default:"1"`
+
+	Register     bool `help:"Clients may register accounts (XEP-0077)." default:"true" negatable:""`
+	InsecureAuth bool `help:"Allow SASL without TLS, for tests and load."`
+
+	KafkaBrokers   []string `help:"Use this Kafka instead of an own one." placeholder:"HOST:PORT,..."`
+	PostgresURL    string   `name:"postgres-url" help:"Use this Postgres instead of an own one." placeholder:"URL"`
+	ClickhouseAddr string   `help:"Use this ClickHouse instead of an own one." placeholder:"HOST:PORT"`
+	Engines        string   `help:"Where the engines' binaries are installed." type:"path" placeholder:"DIR"`
+}
+
+// dev is everything that one `rollcall dev` runs.
+type dev struct {
+	devCommand
+	out io.Writer
+	run *runFile
+	sup *supervisor
+
+	print sync.Mutex // one line at a time
+}
+
+func (c *devCommand) Run(ctx context.Context, out io.Writer) error {
+	if err := c.check(); err != nil {
+		return err
+	}
+	d := &dev{devCommand: *c, out: out}
+	binary, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(c.Data, 0o755); err != nil {
+		return err
+	}
+	d.run = &runFile{path: filepath.Join(c.Data, "run.json"), Pid: os.Getpid(), Domain: c.Domain, Version: version}
+	defer d.run.remove()
+	d.sup = newSupervisor(binary, d.say, func() { d.run.save() })
+
+	engines, err := d.startEngines(ctx, binary)
+	if err != nil {
+		return err
+	}
+	defer engines.stop()
+	if err := d.prepare(ctx); err != nil {
+		return err
+	}
+	return d.serve(ctx)
+}
+
+func (c *devCommand) check() error {
+	switch {
+	case c.Edges < 1 || c.Edges > 254:
+		return fmt.Errorf("--edges %d: say 1 to 254", c.Edges)
+	case c.Workers < 1 || c.Projectors < 1:
+		return errors.New("--workers and --projectors: at least 1")
+	case c.PortBase < 1 || c.PortBase > 65534:
+		return fmt.Errorf("--port-base %d: say 1 to 65534", c.PortBase)
+	}
+	return nil
+}
+
+// prepare makes what every part expects: tables and topics.
+func (d *dev) prepare(ctx context.Context) error {
+	d.say("dev", "bringing tables and topics up to date")
+	if err := migrate(ctx, d.run.PostgresURL, clickhouseFlags{ClickhouseAddr: d.run.ClickhouseAddr, ClickhouseDatabase: "rollcall"}); err != nil {
+		return err
+	}
+	// Made here, for edges that start side by side would each make one.
+	if _, err := stream.LoadOrMakeCertificate(d.run.Certificates, d.Domain); err != nil {
+		return err
+	}
+	topics := topicsCommand{kafkaFlags: kafkaFlags{d.run.KafkaBrokers}, Partitions: topic.DevPartitions, Replication: 1, KeepForever: true}
+	return topics.ensure(ctx)
+}
+
+// serve runs the parts until ctx ends; those who write stop before those who
+// read, and the engines last.
+func (d *dev) serve(ctx context.Context) error {
+	secret, err := d.secret()
+	if err != nil {
+		return err
+	}
+	common := []string{
+		"ROLLCALL_KAFKA_BROKERS=" + strings.Join(d.run.KafkaBrokers, ","),
+		"ROLLCALL_POSTGRES_URL=" + d.run.PostgresURL,
+		"ROLLCALL_CLICKHOUSE_ADDR=" + d.run.ClickhouseAddr,
+		"ROLLCALL_DOMAIN=" + d.Domain,
+		"ROLLCALL_AUTH_SECRET=" + secret,
+	}
+	var readers, writers []*part
+	add := func(to *[]*part, role, name string, listen map[string]string, args ...string) error {
+		admin, err := freeAddress()
+		if err != nil {
+			return err
+		}
+		p := &part{Name: name, Role: role, Admin: admin, Listen: listen, env: common,
+			args: append([]string{role, "--id", name, "--admin", admin}, args...)}
+		*to = append(*to, p)
+		return nil
+	}
+	for i := range d.Projectors {
+		if err := add(&readers, "projector", numbered("projector", i), nil); err != nil {
+			return err
+		}
+	}
+	if err := add(&readers, "history", "history-1", nil); err != nil {
+		return err
+	}
+	for i := range d.Workers {
+		if err := add(&readers, "fanout", numbered("worker", i), nil); err != nil {
+			return err
+		}
+	}
+	for i := range d.Edges {
+		host := fmt.Sprintf("127.0.0.%d", i+1)
+		listen := map[string]string{
+			"starttls": net.JoinHostPort(host, strconv.Itoa(d.PortBase)),
+			"tls":      net.JoinHostPort(host, strconv.Itoa(d.PortBase+1)),
+		}
+		args := []string{"--listen", listen["starttls"], "--listen-tls", listen["tls"], "--certificates", d.run.Certificates,
+			"--register=" + strconv.FormatBool(d.Register), "--insecure-auth=" + strconv.FormatBool(d.InsecureAuth)}
+		if err := add(&writers, "edge", numbered("edge", i), listen, args...); err != nil {
+			return err
+		}
+	}
+	d.run.setParts(append(append([]*part(nil), readers...), writers...))
+
+	readersCtx, stopReaders := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopReaders()
+	writersCtx, stopWriters := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWriters()
+	edges := newSupervisor(d.sup.binary, d.say, d.sup.changed)
+	for _, p := range readers {
+		d.sup.keep(readersCtx, p)
+	}
+	for _, p := range writers {
+		edges.keep(writersCtx, p)
+	}
+	err = d.awaitReady(ctx, append(append([]*part(nil), readers...), writers...))
+	if err == nil {
+		d.run.Ready = true
+		d.run.save()
+		d.print.Lock()
+		fmt.Fprintln(d.out, "ready")
+		d.print.Unlock()
+		<-ctx.Done()
+	}
+	d.say("dev", "stopping")
+	stopWriters()
+	edges.wait()
+	stopReaders()
+	d.sup.wait()
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+func (d *dev) awaitReady(ctx context.Context, parts []*part) error {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	defer cancel()
+	g, ctx := errgroup.WithContext(ctx)
+	for _, p := range parts {
+		g.Go(func() error { return d.sup.awaitReady(ctx, p) })
+	}
+	return g.Wait()
+}
+
+// say prints a line of a part under its name.
+func (d *dev) say(name, line string) {
+	d.print.Lock()
+	defer d.print.Unlock()
+	fmt.Fprintf(d.out, "%-12s | %s\n", name, strings.TrimRight(line, "\n"))
+}
+
+// secret gives what makes the salts of accounts that do not exist, the same
+// on every edge and after every start.
+func (d *dev) secret() (string, error) {
+	path := filepath.Join(d.Data, "auth-secret")
+	kept, err := os.ReadFile(path)
+	if err == nil {
+		return string(kept), nil
+	}
+	random := make([]byte, 32)
+	rand.Read(random)
+	text := hex.EncodeToString(random)
+	return text, os.WriteFile(path, []byte(text), 0o600)
+}
+
+func numbered(name string, i int) string { return name + "-" + strconv.Itoa(i+1) }
+
+// freeAddress gives a loopback address that nobody listens on now.
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return l.Addr().String(), nil
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rollcall/rollcall/edge"
+	"github.com/rollcall/rollcall/edge/accounts"
+	"github.com/rollcall/rollcall/edge/link"
+	"github.com/rollcall/rollcall/edge/rosters"
+	"github.com/rollcall/rollcall/edge/stream"
+	"github.com/rollcall/rollcall/fanout/lease"
+	"github.com/rollcall/rollcall/ingest/eventlog"
+)
+
+type edgeCommand struct {
+	roleFlags
+	Domain       string `help:"The XMPP domain that is served." required:""`
+	Listen       string `help:"Serve clients here, with STARTTLS." default:"0.0.0.0:5222" placeholder:"HOST:PORT"`
+	ListenTLS    string `name:"listen-tls" help:"Serve clients here, with direct TLS; empty: nowhere." default:"0.0.0.0:5223" placeholder:"HOST:PORT"`
+	Certificates string `help:"Folder with DOMAIN.crt and DOMAIN.key; a self-signed certificate is made where there is none." default:"certificates" type:"path" placeholder:"DIR"`
+	AuthSecret   string `help:"Makes the salts of accounts that do not exist; the same on every edge. Random if empty." placeholder:"SECRET"`
+	Register     bool   `help:"Clients may register accounts (XEP-0077)."`
+	InsecureAuth bool   `help:"Allow SASL without TLS, for tests and load."`
+
+	UnauthTimeout time.Duration `help:"Longest time until a client has authenticated." default:"30s"`
+	MaxStanza     int           `help:"Bytes of one stanza." default:"262144"`
+	MaxResources  int           `help:"Sessions of one account on this edge." default:"20"`
+}
+
+// Run serves clients until ctx ends, then closes their streams, says in the
+// log that this epoch is over, and gives the lease back.
+func (c *edgeCommand) Run(ctx context.Context) error {
+	r, err := c.begin(ctx, 8)
+	if err != nil {
+		return err
+	}
+	return r.end(c.serve(ctx, r))
+}
+
+func (c *edgeCommand) serve(ctx context.Context, r *role) error {
+	keeper, err := lease.Acquire(ctx, lease.KeeperOptions{Postgres: r.pool, Kind: lease.Edge, ID: c.ID, Address: c.Listen, Logger: r.log})
+	if err != nil {
+		return err
+	}
+	writer := eventlog.NewWriter(r.appender, fmt.Sprintf("edge/%s/%d", c.ID, keeper.Epoch()), r.partitions)
+	links, err := link.New(link.Options{
+		Edge: c.ID, Epoch: keeper.Epoch(), Partitions: r.partitions, Discover: workers{r.pool},
+		Logger: r.log, Registry: r.admin.registry,
+	})
+	if err != nil {
+		return err
+	}
+	store := accounts.New(r.pool, c.Domain, writer)
+	reader := rosters.New(r.pool)
+	negotiate, err := c.negotiation(store)
+	if err != nil {
+		return err
+	}
+	listen := []edge.Listen{{Address: c.Listen}}
+	if c.ListenTLS != "" {
+		listen = append(listen, edge.Listen{Address: c.ListenTLS, Direct: true})
+	}
+	server, err := edge.New(edge.Options{
+		ID: c.ID, Domain: c.Domain, Partitions: r.partitions, Listen: listen,
+		Log: writer, Lease: keeper, Links: links, Rosters: reader, Accounts: store, Stream: negotiate,
+		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza,
+		Logger: r.log, Registry: r.admin.registry,
+	})
+	if err != nil {
+		return err
+	}
+	links.SetHandler(server)
+	r.admin.want("workers", func(context.Context) error {
+		if !links.Ready() {
+			return errors.New("a partition has no fan-out worker yet")
+		}
+		return nil
+	})
+
+	// Streams to workers and the lease outlive the sessions.
+	after, stopAfter := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopAfter()
+	var g errgroup.Group
+	g.Go(func() error { return links.Run(after) })
+	g.Go(func() error { return keeper.Run(after) })
+	served := server.Run(ctx)
+	stopAfter()
+	if err := g.Wait(); served == nil {
+		served = err
+	}
+	if served != nil {
+		return served
+	}
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	if err := writer.AppendEdgeLost(last, c.ID, keeper.Epoch()); err != nil {
+		return err // the reaper says it when the lease has expired
+	}
+	return keeper.Release(last)
+}
+
+func (c *edgeCommand) negotiation(store *accounts.Store) (stream.Options, error) {
+	certificate, err := stream.LoadOrMakeCertificate(c.Certificates, c.Domain)
+	if err != nil {
+		return stream.Options{}, err
+	}
+	secret := []byte(c.AuthSecret)
+	if len(secret) == 0 {
+		secret = make([]byte, 32)
+		rand.Read(secret)
+	}
+	o := stream.Options{
+		TLS: stream.ServerTLS(certificate), InsecureAuth: c.InsecureAuth, Credentials: store,
+		Secret: secret, AuthTimeout: c.UnauthTimeout,
+	}
+	if c.Register {
+		o.Registrar = store
+	}
+	return o, nil
+}

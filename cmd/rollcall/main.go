@@ -1,0 +1,94 @@
+// Command rollcall is an event-sourced presence backend for XMPP: one binary,
+// a subcommand for each role, and `rollcall dev`, which runs them all on one
+// machine. This package reads flags, wires the parts and maps errors to exit
+// codes; what the parts do is in their own packages.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// version is set when the binary is built.
+var version = "unknown"
+
+// Exit codes.
+const (
+	exitFailed = 1 // it did not work; one line says why
+	exitUsage  = 2 // the command line, the environment or the file is wrong
+)
+
+type cli struct {
+	Config kong.ConfigFlag `help:"YAML file with flags: at the top for every command, under a command's name for that one." placeholder:"FILE"`
+	logFlags
+
+	Dev        devCommand       `cmd:"" help:"Run everything on this machine: Kafka, Postgres, ClickHouse, and a process for each role."`
+	Edge       edgeCommand      `cmd:"" help:"Serve XMPP clients."`
+	Projector  projectorCommand `cmd:"" help:"Fold the log into Postgres."`
+	History    historyCommand   `cmd:"" help:"Copy the log into ClickHouse."`
+	Fanout     fanoutCommand    `cmd:"" help:"Tell the edges what their clients must hear."`
+	Migrate    migrateCommand   `cmd:"" help:"Bring the tables of Postgres and ClickHouse up to date."`
+	Topics     topicsCommand    `cmd:"" help:"Create the topics in Kafka."`
+	User       userCommand      `cmd:"" help:"Add, list and delete accounts, change passwords."`
+	Kafka      kafkaCommand     `cmd:"" help:"Serve the embedded Kafka broker, for one machine only."`
+	VersionCmd versionCommand   `cmd:"" name:"version" help:"Print the version."`
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run parses args and runs the command until it ends or a signal comes. It
+// gives the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	var c cli
+	exited := -1
+	parser, err := kong.New(&c,
+		kong.Name("rollcall"),
+		kong.Description("Event-sourced presence for XMPP. Every flag is also an environment variable (--kafka-brokers is ROLLCALL_KAFKA_BROKERS) and a key of the --config file; the command line wins over the environment, the environment over the file."),
+		kong.DefaultEnvars("ROLLCALL"),
+		kong.Configuration(loadConfig),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.BindTo(stdout, (*io.Writer)(nil)),
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "rollcall:", err)
+		return exitUsage
+	}
+	parsed, err := parser.Parse(args)
+	if exited >= 0 { // --help was answered
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "rollcall: %v (try --help)\n", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	if err := c.logFlags.setUp(stderr); err != nil {
+		fmt.Fprintln(stderr, "rollcall:", err)
+		return exitUsage
+	}
+	parsed.BindTo(ctx, (*context.Context)(nil))
+	if err := parsed.Run(); err != nil && !(errors.Is(err, context.Canceled) && ctx.Err() != nil) {
+		fmt.Fprintf(stderr, "rollcall %s: %v\n", parsed.Command(), err)
+		return exitFailed
+	}
+	return 0
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(out io.Writer) error {
+	_, err := fmt.Fprintln(out, "rollcall", version)
+	return err
+}

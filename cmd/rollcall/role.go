@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/rollcall/rollcall/ingest/eventlog"
+	"github.com/rollcall/rollcall/schema/topic"
+)
+
+type roleFlags struct {
+	ID string `help:"Name of this process, the same after every start and unlike any other's." required:"" placeholder:"NAME"`
+	kafkaFlags
+	postgresFlags
+	adminFlags
+}
+
+// A role is what every role's process has.
+type role struct {
+	flags      *roleFlags
+	log        *slog.Logger
+	admin      *admin
+	pool       *pgxpool.Pool
+	offsets    *eventlog.Admin
+	partitions int // of the topic account
+	appender   *eventlog.Appender
+
+	inner     errgroup.Group // what outlives the role's own work: appender, admin port
+	stopInner context.CancelFunc
+}
+
+// begin opens the admin port, connects to Postgres and Kafka, and waits for
+// both while ctx lasts. The role is to be ended.
+func (f *roleFlags) begin(ctx context.Context, connections int32) (*role, error) {
+	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
+	r := &role{flags: f, log: slog.Default().With("id", f.ID), admin: newAdmin(), stopInner: stop}
+	r.inner.Go(func() error { return r.admin.serve(inner, f.Admin) })
+	serving := fmt.Errorf("still starting")
+	r.admin.want("start", func(context.Context) error { return serving })
+	if err := r.connect(ctx, connections); err != nil {
+		return nil, r.end(err)
+	}
+	r.inner.Go(func() error { return r.appender.Run(inner) })
+	r.admin.want("postgres", r.pool.Ping)
+	r.admin.want("start", func(context.Context) error { return nil })
+	return r, nil
+}
+
+func (r *role) connect(ctx context.Context, connections int32) (err error) {
+	if r.pool, err = r.flags.pool(ctx, connections); err != nil {
+		return err
+	}
+	if r.offsets, err = eventlog.NewAdmin(r.flags.KafkaBrokers); err != nil {
+		return err
+	}
+	if r.partitions, err = r.offsets.Partitions(ctx, topic.Account); err != nil {
+		return fmt.Errorf("topic %s: %w (run rollcall topics)", topic.Account, err)
+	}
+	r.appender, err = eventlog.New(eventlog.Options{Brokers: r.flags.KafkaBrokers, Logger: r.log, Registerer: r.admin.registry})
+	return err
+}
+
+// end closes what begin opened and gives err, or what else went wrong.
+func (r *role) end(err error) error {
+	r.stopInner()
+	if innerErr := r.inner.Wait(); err == nil {
+		err = innerErr
+	}
+	if r.offsets != nil {
+		r.offsets.Close()
+	}
+	if r.pool != nil {
+		r.pool.Close()
+	}
+	return err
+}
+
+// tail gives a reader of one topic.
+func (r *role) tail(name string) (*eventlog.Tail, error) {
+	t, err := eventlog.NewTail(eventlog.TailOptions{Brokers: r.flags.KafkaBrokers, Topic: name, Logger: r.log, Registerer: r.admin.registry})
+	if err != nil {
+		return nil, err
+	}
+	r.admin.want("log of "+name, func(context.Context) error { return t.Health() })
+	return t, nil
+}
+
+// member gives a membership in the group of this kind of role.
+func (r *role) member(group string) (*eventlog.Member, error) {
+	return eventlog.NewMember(eventlog.MemberOptions{
+		Brokers: r.flags.KafkaBrokers, Group: group, ID: r.flags.ID, Topics: []string{topic.Account}, Logger: r.log,
+	})
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/rollcall/rollcall/deploy/local"
+	"github.com/rollcall/rollcall/ingest/eventlog"
+	"github.com/rollcall/rollcall/schema/clickhouse"
+	"github.com/rollcall/rollcall/schema/postgres"
+)
+
+type kafkaCommand struct {
+	Listen     string `help:"Serve here; clients are told this address." default:"127.0.0.1:9092" placeholder:"HOST:PORT"`
+	Dir        string `help:"Directory of the data." required:"" type:"path"`
+	ClusterID  string `name:"cluster-id" help:"Told to clients." default:"rollcall"`
+	SyncWrites bool   `help:"Wait for the disk at each write, to survive a power failure too."`
+}
+
+// Run serves until ctx ends.
+func (c *kafkaCommand) Run(ctx context.Context) error {
+	return local.ServeEmbeddedKafka(ctx, local.EmbeddedKafkaOptions{Listen: c.Listen, Dir: c.Dir, ClusterID: c.ClusterID, SyncWrites: c.SyncWrites})
+}
+
+type topicsCommand struct {
+	kafkaFlags
+	Partitions  int  `help:"Partitions of account and outbox, fixed for the life of a log." default:"64"`
+	Replication int  `help:"Copies of each partition." default:"1"`
+	KeepForever bool `help:"The topic account keeps records for ever instead of 30 days."`
+}
+
+// Run creates what is missing.
+func (c *topicsCommand) Run(ctx context.Context) error { return c.ensure(ctx) }
+
+func (c *topicsCommand) ensure(ctx context.Context) error {
+	o := eventlog.TopicsOptions{Partitions: c.Partitions, Replication: c.Replication}
+	if c.KeepForever {
+		o.AccountRetention = -time.Second
+	}
+	return eventlog.EnsureTopics(ctx, c.KafkaBrokers, o)
+}
+
+type migrateCommand struct {
+	postgresFlags
+	clickhouseFlags
+}
+
+// Run applies what is new.
+func (c *migrateCommand) Run(ctx context.Context) error {
+	return migrate(ctx, c.PostgresURL, c.clickhouseFlags)
+}
+
+func migrate(ctx context.Context, postgresURL string, f clickhouseFlags) error {
+	if err := postgres.Migrate(ctx, postgresURL); err != nil {
+		return err
+	}
+	return clickhouse.Migrate(ctx, f.ClickhouseAddr, f.ClickhouseDatabase)
+}
+
+func fileExists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}

@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall/rollcall/edge/accounts"
+	"github.com/rollcall/rollcall/edge/stream"
+	"github.com/rollcall/rollcall/ingest/eventlog"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/topic"
+)
+
+type userCommand struct {
+	Add    userAdd    `cmd:"" help:"Add an account; the password is read from standard input."`
+	List   userList   `cmd:"" help:"List the accounts of a domain."`
+	Passwd userPasswd `cmd:"" help:"Change a password; it is read from standard input."`
+	Delete userDelete `cmd:"" help:"Delete an account: its history ends, and each subscription is cancelled both ways."`
+}
+
+type userTarget struct {
+	JID string `arg:"" name:"jid" help:"Bare JID, such as juliet@example.com."`
+	postgresFlags
+}
+
+type userAdd struct {
+	userTarget
+	kafkaFlags
+}
+
+// Run adds the account.
+func (c *userAdd) Run(ctx context.Context) error {
+	password, err := readPassword(os.Stdin)
+	if err != nil {
+		return err
+	}
+	return withStore(ctx, c.userTarget, c.KafkaBrokers, func(s *accounts.Store, account jid.Bare) error {
+		return s.Create(ctx, account, password)
+	})
+}
+
+type userPasswd struct{ userTarget }
+
+// Run changes the password.
+func (c *userPasswd) Run(ctx context.Context) error {
+	password, err := readPassword(os.Stdin)
+	if err != nil {
+		return err
+	}
+	return withStore(ctx, c.userTarget, nil, func(s *accounts.Store, account jid.Bare) error {
+		return s.SetPassword(ctx, account, password)
+	})
+}
+
+type userDelete struct {
+	userTarget
+	kafkaFlags
+}
+
+// Run deletes the account.
+func (c *userDelete) Run(ctx context.Context) error {
+	return withStore(ctx, c.userTarget, c.KafkaBrokers, func(s *accounts.Store, account jid.Bare) error {
+		return s.Delete(ctx, account)
+	})
+}
+
+type userList struct {
+	Domain string `help:"The XMPP domain." default:"localhost"`
+	postgresFlags
+}
+
+// Run prints a line for each account.
+func (c *userList) Run(ctx context.Context, out io.Writer) error {
+	pool, err := c.pool(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	list, err := accounts.New(pool, c.Domain, nil).List(ctx)
+	if err != nil {
+		return err
+	}
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	for _, a := range list {
+		state := "live"
+		if !a.Live {
+			state = "unfinished"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\n", a.JID, a.Created.UTC().Format("2006-01-02 15:04:05"), state)
+	}
+	return table.Flush()
+}
+
+// withStore calls do with the accounts of the target's domain. Without brokers
+// do must not append.
+func withStore(ctx context.Context, target userTarget, brokers []string, do func(*accounts.Store, jid.Bare) error) error {
+	account, err := jid.ParseBare(target.JID)
+	if err != nil {
+		return err
+	}
+	if account.Local() == "" {
+		return fmt.Errorf("%s is a domain, not an account", account)
+	}
+	pool, err := target.pool(ctx, 2)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	var log accounts.Log
+	if len(brokers) > 0 {
+		writer, stop, err := oneWriter(ctx, brokers)
+		if err != nil {
+			return err
+		}
+		defer stop()
+		log = writer
+	}
+	switch err := do(accounts.New(pool, account.Domain(), log), account); {
+	case errors.Is(err, stream.ErrConflict):
+		return fmt.Errorf("%s exists already", account)
+	case errors.Is(err, stream.ErrNoAccount):
+		return fmt.Errorf("there is no account %s", account)
+	default:
+		return err
+	}
+}
+
+// oneWriter gives a writer of an origin that only this process has.
+func oneWriter(ctx context.Context, brokers []string) (*eventlog.Writer, func(), error) {
+	admin, err := eventlog.NewAdmin(brokers)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer admin.Close()
+	partitions, err := admin.Partitions(ctx, topic.Account)
+	if err != nil {
+		return nil, nil, err
+	}
+	appender, err := eventlog.New(eventlog.Options{Brokers: brokers})
+	if err != nil {
+		return nil, nil, err
+	}
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		appender.Run(running) // gives an error only to what is appended
+	}()
+	stop := func() {
+		cancel()
+		<-ended
+	}
+	return eventlog.NewWriter(appender, "user/"+uuid.NewString(), partitions), stop, nil
+}
+
+func readPassword(r io.Reader) (string, error) {
+	line, err := bufio.NewReader(io.LimitReader(r, 4096)).ReadString('\n')
+	if err != nil && err != io.EOF {
+		return "", fmt.Errorf("read the password from standard input: %w", err)
+	}
+	line = strings.TrimRight(line, "\r\n")
+	if line == "" {
+		return "", errors.New("no password on standard input; try: echo PASSWORD | rollcall user add JID")
+	}
+	return line, nil
+}
