@@ -82,6 +82,27 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+// TestMigrateAtOnce: processes that start together do not disturb one another.
+func TestMigrateAtOnce(t *testing.T) {
+	dsn := localtest.ClickHouse(t)
+	parsed, err := driver.ParseDSN(dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error)
+	for range 4 {
+		go func() { done <- clickhouse.Migrate(t.Context(), dsn, parsed.Auth.Database) }()
+	}
+	for range 4 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if err := clickhouse.Migrate(t.Context(), dsn, parsed.Auth.Database); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestTokenMendsViews: a block that reached events and not the tables fed from
 // it goes again under its token and reaches them, and events keeps it once.
 func TestTokenMendsViews(t *testing.T) {
