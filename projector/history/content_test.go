@@ -1,6 +1,7 @@
 package history
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -119,10 +120,14 @@ func TestNewer(t *testing.T) {
 	b.log.put(0, noon, romeo, newer)
 	created(romeo)
 	created(juliet)
-	stop := b.running(b.writer(nil))
+	h := b.writer(nil)
+	stop := b.running(h)
 	b.archived(map[int32]int64{0: 1, 1: 1})
 	created(juliet)
 	b.archived(map[int32]int64{1: 2})
+	for !errors.Is(h.Health(), event.ErrNewer) {
+		time.Sleep(time.Millisecond)
+	}
 	if err := stop(); err != nil {
 		t.Error(err)
 	}

@@ -20,6 +20,7 @@ type serving struct {
 	judges     map[int32]*judge // of the partitions that are open
 	opened     []int32          // in intake and tail
 	stopped    int              // partitions closed because of a newer kind
+	newer      error            // of the last of them
 	passed     bool             // a block is in
 }
 
@@ -193,7 +194,7 @@ func (s *serving) complete(ctx context.Context, b *block) error {
 		return err
 	}
 	s.passed = true
-	s.note(nil)
+	s.note(s.newer)
 	s.metrics.inserted(b)
 	for _, part := range b.spans {
 		_, highWater := s.intake.peek(part.partition, 0, 0)
@@ -317,6 +318,8 @@ func (s *serving) stop(partition int32, err error) {
 	s.options.Tail.Unassign(partition)
 	s.opened = slices.DeleteFunc(s.opened, func(p int32) bool { return p == partition })
 	delete(s.judges, partition)
+	s.newer = err
+	s.note(err)
 	s.stopped++
 	s.metrics.stopped.Set(float64(s.stopped))
 }
