@@ -52,7 +52,7 @@ func (c *fanoutCommand) serve(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
-	member, err := r.member("rollcall-fanout")
+	member, err := r.member("rollcall-fanout", topic.Account, topic.Outbox)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (c *historyCommand) serve(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
-	member, err := r.member("rollcall-history")
+	member, err := r.member("rollcall-history", topic.Account)
 	if err != nil {
 		return err
 	}

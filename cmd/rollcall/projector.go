@@ -23,7 +23,7 @@ func (c *projectorCommand) serve(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
-	member, err := r.member("rollcall-projector")
+	member, err := r.member("rollcall-projector", topic.Account)
 	if err != nil {
 		return err
 	}

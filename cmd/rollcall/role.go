@@ -89,9 +89,10 @@ func (r *role) tail(name string) (*eventlog.Tail, error) {
 	return t, nil
 }
 
-// member gives a membership in the group of this kind of role.
-func (r *role) member(group string) (*eventlog.Member, error) {
+// member gives a membership in the group of this kind of role, which shares out
+// the partitions of the topics.
+func (r *role) member(group string, topics ...string) (*eventlog.Member, error) {
 	return eventlog.NewMember(eventlog.MemberOptions{
-		Brokers: r.flags.KafkaBrokers, Group: group, ID: r.flags.ID, Topics: []string{topic.Account}, Logger: r.log,
+		Brokers: r.flags.KafkaBrokers, Group: group, ID: r.flags.ID, Topics: topics, Logger: r.log,
 	})
 }
