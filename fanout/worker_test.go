@@ -344,3 +344,38 @@ func TestNewerRecordStopsItsPartitionAlone(t *testing.T) {
 	e.bind(other, "a").available(0, "goes on")
 	e.hears("presence " + other + "/a true goes on")
 }
+
+// TestSessionOfNoAccount binds a resource of an account that does not exist:
+// the fold knows no such session.
+func TestSessionOfNoAccount(t *testing.T) {
+	w := newWorld(t)
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, juliet)
+	s := e.bind(juliet, "balcony")
+	s.available(0, "nobody")
+	e.hears("presence juliet@x/balcony true nobody")
+	w.projectAll()
+	e.hears("presence juliet@x/balcony false ")
+	w.create(juliet)
+	e.bind(juliet, "balcony").available(0, "somebody")
+	e.hears("presence juliet@x/balcony true somebody")
+}
+
+// TestDeletedAccountRevokesAll lets an account begin anew: nobody sees it
+// until it says so.
+func TestDeletedAccountRevokesAll(t *testing.T) {
+	w := newWorld(t)
+	w.create(romeo, juliet)
+	w.befriend(juliet, romeo)
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, romeo)
+	w.write("edge/door/1", juliet, &event.Event{Kind: &event.Event_AccountDeleted{AccountDeleted: &event.AccountDeleted{}}})
+	e.hears("admission juliet@x  false")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.admitted[juliet+" "+romeo].GetAdmitted() {
+		t.Error("romeo may see a deleted account")
+	}
+}
