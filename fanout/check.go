@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+
+	"github.com/rollcall/rollcall/schema/jid"
 )
 
 // checker asks Postgres who may see whom, for all partitions and edges
@@ -88,14 +90,23 @@ func (c *checker) run(ctx context.Context) {
 	}
 }
 
-// query fills in the checks, as of one snapshot.
+// query fills in the checks, as of one snapshot: who is in the audience of
+// whom and, of an iq's sender, whether the addressed resource directed
+// presence to it.
 func (c *checker) query(ctx context.Context, checks []check) error {
 	var numbers []int32
 	var accounts, followers []string
+	var at []int64 // of iqs among the pairs, from 1
+	var resources, senders []string
 	for _, k := range checks {
 		numbers = append(numbers, k.partition.number)
 		for _, of := range k.asked.pairs {
 			accounts, followers = append(accounts, of.account), append(followers, of.follower)
+		}
+		if iq := k.asked.iq; iq != nil {
+			at = append(at, int64(len(accounts)))
+			resources = append(resources, jid.FromCanonical(iq.GetTo()).Resource())
+			senders = append(senders, iq.GetFrom())
 		}
 	}
 	var known []int32
@@ -106,8 +117,12 @@ func (c *checker) query(ctx context.Context, checks []check) error {
 			coalesce((SELECT array_agg(next_offset ORDER BY partition) FROM views.projected WHERE partition = ANY($1)), '{}'),
 			ARRAY(
 				SELECT q.n FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS q (account, contact, n)
-				JOIN views.audience a ON a.account = q.account AND a.contact = q.contact)`,
-		numbers, accounts, followers).Scan(&known, &next, &admitted)
+				JOIN views.audience a ON a.account = q.account AND a.contact = q.contact
+				UNION ALL
+				SELECT q.n FROM unnest($4::bigint[], $5::text[], $6::text[]) AS q (n, resource, sender)
+				JOIN views.directed d ON d.account = ($2::text[])[q.n] AND d.resource = q.resource
+				AND d.target IN (q.sender, ($3::text[])[q.n]))`,
+		numbers, accounts, followers, at, resources, senders).Scan(&known, &next, &admitted)
 	if err != nil {
 		return fmt.Errorf("check admissions: %w", err)
 	}

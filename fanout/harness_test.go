@@ -369,7 +369,7 @@ func (w *world) projectAll() {
 // store writes the rows of an account anew.
 func (w *world) store(b *pgx.Batch, n int32, s *account.State) {
 	name := s.Account.String()
-	for _, table := range []string{"account", "resource", "roster_item", "inbox"} {
+	for _, table := range []string{"account", "resource", "roster_item", "inbox", "directed"} {
 		b.Queue(`DELETE FROM views.`+table+` WHERE account = $1`, name)
 	}
 	if s.Exists {
@@ -387,6 +387,11 @@ func (w *world) store(b *pgx.Batch, n int32, s *account.State) {
 	for contact, i := range s.Roster {
 		b.Queue(`INSERT INTO views.roster_item VALUES ($1,$2,$3,$4,$5,$6,$7,$8)`,
 			name, contact.String(), i.Name, []string{}, int16(i.State), i.Version, i.Removed, nil)
+	}
+	for resource, targets := range s.Directed {
+		for target := range targets {
+			b.Queue(`INSERT INTO views.directed VALUES ($1,$2,$3)`, name, resource, target)
+		}
 	}
 	for _, m := range s.Inbox {
 		accepted, err := proto.Marshal(m.Accepted)

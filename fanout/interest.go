@@ -6,8 +6,10 @@ import (
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
-// asked is an interest whose answer is in the making.
+// asked is an interest whose answer is in the making, or an iq that is to be
+// permitted.
 type asked struct {
+	iq       *wire.Iq // from the edge; nil for an interest
 	edge     *peer
 	number   uint64
 	whole    bool
@@ -84,8 +86,12 @@ func (p *partition) unroute(e *peer) {
 	}
 }
 
-// checked takes an interest whose pairs are checked.
+// checked takes an interest, or an iq, whose pairs are checked.
 func (p *partition) checked(a *asked) {
+	if a.iq != nil {
+		p.permitted(a)
+		return
+	}
 	if p.caughtUp {
 		p.answer(a)
 		return

@@ -23,7 +23,7 @@ const maxHeldIqs = 10000
 // what its sender's edge had appended.
 func (p *partition) iq(from *peer, iq *wire.Iq) {
 	if p.next > iq.GetAfter() {
-		p.forward(from, iq)
+		p.permit(from, iq)
 		return
 	}
 	if len(p.iqs) >= maxHeldIqs {
@@ -33,15 +33,52 @@ func (p *partition) iq(from *peer, iq *wire.Iq) {
 	p.iqs = append(p.iqs, heldIq{from, iq, time.Now().Add(p.worker.options.HoldIq)})
 }
 
-func (p *partition) forward(from *peer, iq *wire.Iq) {
+// permit asks whether the addressee shares its presence with who asks it
+// something, by a subscription or by directed presence; else the iq would tell
+// that it is there. An answer needs no permission. RFC 6121, section 8.5.3.1.
+func (p *partition) permit(from *peer, iq *wire.Iq) {
+	account, sender := jid.FromCanonical(iq.GetTo()).Bare(), jid.FromCanonical(iq.GetFrom()).Bare()
+	switch {
+	case account == sender || iq.GetType() == "result" || iq.GetType() == "error":
+		p.forward(from, iq)
+	case p.holder(iq) == nil:
+		refuse(from, iq)
+	default:
+		p.checks++
+		p.worker.checker.ask(p, &asked{iq: iq, edge: from, pairs: []pair{{account.String(), sender.String()}}})
+	}
+}
+
+// permitted sends an iq on that was checked.
+func (p *partition) permitted(a *asked) {
+	p.checks--
+	defer p.projected(a.snapshot)
+	if p.peers[a.edge.edgeKey] != a.edge {
+		return
+	}
+	if p.admission(a.pairs[0], a.admitted[0], a.snapshot).GetAdmitted() {
+		p.forward(a.edge, a.iq)
+	} else {
+		refuse(a.edge, a.iq)
+	}
+}
+
+// holder gives the edge that holds the addressed session, nil if there is no
+// such session or its edge is not attached.
+func (p *partition) holder(iq *wire.Iq) *peer {
 	to := jid.FromCanonical(iq.GetTo())
 	if a := p.accounts[to.Bare().String()]; a != nil {
 		if r, ok := a.resources[to.Resource()]; ok {
-			if e := p.peers[edgeKey{r.Edge, r.Epoch}]; e != nil {
-				e.queue.say(marshal(&wire.ToEdge{What: &wire.ToEdge_Iq{Iq: iq}}))
-				return
-			}
+			return p.peers[edgeKey{r.Edge, r.Epoch}]
 		}
+	}
+	return nil
+}
+
+func (p *partition) forward(from *peer, iq *wire.Iq) {
+	if e := p.holder(iq); e != nil {
+		e.queue.say(marshal(&wire.ToEdge{What: &wire.ToEdge_Iq{Iq: iq}}))
+		return
 	}
 	refuse(from, iq)
 }
@@ -62,7 +99,7 @@ func (p *partition) releaseIqs() {
 	p.iqs = nil
 	for _, h := range held {
 		if p.next > h.iq.GetAfter() {
-			p.forward(h.from, h.iq)
+			p.permit(h.from, h.iq)
 		} else {
 			p.iqs = append(p.iqs, h)
 		}

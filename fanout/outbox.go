@@ -92,7 +92,7 @@ func (p *partition) outputs(list []output, room chan struct{}) {
 		p.output(o)
 	}
 	p.settleOutbox()
-	if len(p.outbox.held) < p.worker.options.MaxHeldOutputs {
+	if p.stopped || len(p.outbox.held) < p.worker.options.MaxHeldOutputs {
 		close(room)
 		return
 	}

@@ -212,6 +212,11 @@ func (p *partition) stop(offset int64, err error) {
 	}
 	p.stopped = true
 	p.worker.metrics.stopped.Inc()
+	// The outbox of other partitions goes on.
+	for _, room := range p.outbox.room {
+		close(room)
+	}
+	p.outbox.held, p.outbox.room = nil, nil
 	p.worker.options.Logger.Error("partition stopped", "partition", p.number, "offset", offset, "err", err)
 }
 

@@ -225,7 +225,8 @@ func TestOutputsWaitForTheTailAndAreCommittedWhenTaken(t *testing.T) {
 
 func TestIqWaitsForTheTail(t *testing.T) {
 	w := newWorld(t)
-	w.create(juliet)
+	w.create(juliet, romeo)
+	w.befriend(juliet, romeo)
 	k := w.work("w", func(o *fanout.Options) { o.HoldIq = 200 * time.Millisecond }, all...)
 	e1, e2 := w.attach("e1", 1), w.attach("e2", 1)
 	e1.follow(juliet, juliet)
@@ -253,6 +254,42 @@ func TestIqWaitsForTheTail(t *testing.T) {
 		defer e1.mu.Unlock()
 		return e1.iqs[len(e1.iqs)-1].GetId() == juliet+"/balcony" && len(e1.iqs) > 2
 	})
+}
+
+func TestIqNeedsSharedPresence(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet, romeo, nurse)
+	w.befriend(juliet, romeo)
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, juliet)
+	s := e.bind(juliet, "balcony")
+	s.available(0, "")
+	e.hears("presence juliet@x/balcony true ")
+	directed := s.write(&event.Event{Kind: &event.Event_DirectedPresence{DirectedPresence: &event.DirectedPresence{
+		Resource: "balcony", To: "friar@x/cell", Available: true}}})
+	w.befriend(juliet, "count@x") // count@x does not exist: nothing comes of it
+	w.projectAll()
+	revoked := s.subscription(event.Verb_VERB_UNSUBSCRIBED, romeo) // not projected yet
+	ask := func(from, kind string, after int64, passes bool) {
+		t.Helper()
+		e.mu.Lock()
+		e.iqs = nil
+		e.mu.Unlock()
+		e.link.SendIq(&wire.Iq{Partition: partitionOf(juliet), To: juliet + "/balcony", From: from, Type: kind, Id: "1", After: after})
+		eventually(t, "iq from "+from, e.look(func() bool { return len(e.iqs) == 1 }))
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		if e.iqs[0].GetRefused() == passes {
+			t.Errorf("%s from %s refused %v", kind, from, e.iqs[0].GetRefused())
+		}
+	}
+	ask("nurse@x/kitchen", "get", 0, false)
+	ask("nurse@x/kitchen", "result", 0, true)
+	ask("juliet@x/chamber", "set", 0, true)
+	ask("friar@x/cell", "get", directed, true)
+	ask("friar@x/garden", "get", directed, false)
+	ask("romeo@x/orchard", "get", revoked, false)
 }
 
 func TestDirectedPresence(t *testing.T) {
