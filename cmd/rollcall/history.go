@@ -47,6 +47,7 @@ func (c *historyCommand) serve(ctx context.Context, r *role) error {
 		return err
 	}
 	r.admin.want("clickhouse", conn.Ping)
+	r.admin.want("history", func(context.Context) error { return h.Health() })
 	return h.Run(ctx)
 }
 

@@ -37,6 +37,7 @@ type cli struct {
 	Migrate    migrateCommand   `cmd:"" help:"Bring the tables of Postgres and ClickHouse up to date."`
 	Topics     topicsCommand    `cmd:"" help:"Create the topics in Kafka."`
 	User       userCommand      `cmd:"" help:"Add, list and delete accounts, change passwords."`
+	Replay     replayCommand    `cmd:"" help:"Verify or rebuild the views from the log; show an account's history."`
 	Kafka      kafkaCommand     `cmd:"" help:"Serve the embedded Kafka broker, for one machine only."`
 	VersionCmd versionCommand   `cmd:"" name:"version" help:"Print the version."`
 }

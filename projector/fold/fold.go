@@ -191,3 +191,12 @@ func reactionID(e *event.Event) []byte {
 	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
 	return id
 }
+
+// Discard folds r like Apply and throws the reactions away: for a replay, which
+// meets them in the log.
+func (p *Partition) Discard(r *Record, states ...*account.State) {
+	for _, s := range states {
+		s.Apply(r.Offset, r.Event)
+		s.Changes.Reset()
+	}
+}

@@ -1,0 +1,168 @@
+package logtest
+
+import (
+	"encoding/binary"
+	"fmt"
+	"math/rand/v2"
+
+	"github.com/google/uuid"
+
+	"github.com/rollcall/rollcall/projector"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/topic"
+)
+
+// A Writer writes random, coherent histories of a few accounts: what edges that
+// keep to the rules would write, and now and then a copy, bytes that nobody can
+// read, or a lost edge. The same seed writes the same events.
+type Writer struct {
+	log      *Log
+	rand     *rand.Rand
+	accounts []jid.Bare
+	sessions map[string][]byte // full JID -> its binding
+	epoch    uint64
+	sequence uint64
+	at       int64
+	last     []projector.Record
+}
+
+// NewWriter gives a writer for n accounts.
+func NewWriter(l *Log, seed uint64, n int) *Writer {
+	w := &Writer{log: l, rand: rand.New(rand.NewPCG(seed, 1)), sessions: make(map[string][]byte), epoch: 1, at: 1_790_000_000_000_000}
+	for i := range n {
+		w.accounts = append(w.accounts, jid.MustBare(fmt.Sprintf("u%d@localhost", i)))
+	}
+	return w
+}
+
+// Accounts gives the accounts.
+func (w *Writer) Accounts() []jid.Bare { return w.accounts }
+
+// Create creates every account.
+func (w *Writer) Create() {
+	for _, a := range w.accounts {
+		w.Event(a, &event.Event{Kind: &event.Event_AccountCreated{AccountCreated: &event.AccountCreated{}}})
+	}
+}
+
+// Event stamps e as an edge would and puts it into the history of a.
+func (w *Writer) Event(a jid.Bare, e *event.Event) topic.Position {
+	w.at += 1000
+	w.sequence++
+	e.At, e.Origin, e.Sequence = w.at, fmt.Sprintf("edge/e1/%d", w.epoch), w.sequence
+	if e.Id == nil {
+		e.Id = w.id()
+	}
+	r := projector.Record{Topic: topic.Account, Partition: topic.Partition(a, w.log.Partitions), Key: []byte(a.String()), Value: marshal(e)}
+	w.last = append(w.last[max(0, len(w.last)-20):], r)
+	return w.log.Put(r)
+}
+
+func marshal(e *event.Event) []byte {
+	value, err := event.Marshal(e)
+	if err != nil {
+		panic(err)
+	}
+	return value
+}
+
+func (w *Writer) id() []byte {
+	var id uuid.UUID
+	binary.BigEndian.PutUint64(id[:], w.rand.Uint64())
+	binary.BigEndian.PutUint64(id[8:], w.rand.Uint64())
+	id[6], id[8] = id[6]&0x0f|0x70, id[8]&0x3f|0x80
+	return id[:]
+}
+
+// LoseEdge puts EdgeLost into every partition and goes on in the next epoch.
+func (w *Writer) LoseEdge() {
+	e := &event.Event{At: w.at, Kind: &event.Event_EdgeLost{EdgeLost: &event.EdgeLost{Edge: "e1", Epoch: w.epoch}}}
+	for p := range int32(w.log.Partitions) {
+		w.log.Put(projector.Record{Topic: topic.Account, Partition: p, Value: marshal(e)})
+	}
+	w.epoch++
+	clear(w.sessions)
+}
+
+// Write writes n steps.
+func (w *Writer) Write(n int) {
+	for range n {
+		w.step()
+	}
+}
+
+func (w *Writer) step() {
+	a, other := w.accounts[w.rand.IntN(len(w.accounts))], w.accounts[w.rand.IntN(len(w.accounts))]
+	resource := []string{"phone", "desk", "tab"}[w.rand.IntN(3)]
+	full := a.String() + "/" + resource
+	binding := w.sessions[full]
+	of := func(kind *event.Event) *event.Event { kind.Binding = binding; return kind }
+	switch dice := w.rand.IntN(100); {
+	case dice < 12 || binding == nil && dice < 50:
+		id := w.id()
+		w.sessions[full] = id
+		w.Event(a, &event.Event{Id: id, Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{Resource: resource, Edge: "e1", Epoch: w.epoch}}})
+	case dice < 38:
+		w.Event(a, of(&event.Event{Kind: &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{Resource: resource, Presence: w.presence()}}}))
+	case dice < 43:
+		w.Event(a, of(&event.Event{Kind: &event.Event_PresenceUnavailable{PresenceUnavailable: &event.PresenceUnavailable{Resource: resource, Presence: w.presence()}}}))
+	case dice < 46:
+		delete(w.sessions, full)
+		w.Event(a, of(&event.Event{Kind: &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: resource, Reason: "closed"}}}))
+	case dice < 51:
+		w.Event(a, of(&event.Event{Kind: &event.Event_DirectedPresence{DirectedPresence: &event.DirectedPresence{Resource: resource, To: other.String(), Available: dice < 49, Presence: w.presence()}}}))
+	case dice < 59:
+		w.Event(a, of(&event.Event{Kind: &event.Event_RosterItemSet{RosterItemSet: &event.RosterItemSet{Contact: other.String(), Name: w.text(), Groups: w.groups(), RequestId: "r1", Resource: resource}}}))
+	case dice < 63:
+		w.Event(a, of(&event.Event{Kind: &event.Event_RosterItemRemoved{RosterItemRemoved: &event.RosterItemRemoved{Contact: other.String(), RequestId: "r2", Resource: resource}}}))
+	case dice < 81:
+		w.Event(a, of(&event.Event{Kind: &event.Event_SubscriptionSent{SubscriptionSent: &event.SubscriptionSent{Contact: other.String(), Verb: event.Verb(1 + w.rand.IntN(12)%4), Presence: w.presence()}}}))
+	case dice < 90:
+		w.Event(other, of(&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: full,
+			Message: &event.Message{Type: event.MessageType_MESSAGE_TYPE_CHAT, Id: "m", Body: w.text(), Payload: []byte("<body/>"), Storable: true}}}}))
+	case dice < 94:
+		partition := topic.Partition(a, w.log.Partitions)
+		offset := int64(w.rand.IntN(1 + len(w.log.Records(topic.Account, partition))))
+		w.Event(a, of(&event.Event{Kind: &event.Event_Delivered{Delivered: &event.Delivered{Offset: offset, Resource: resource}}}))
+	case dice < 96:
+		if len(w.last) > 0 {
+			w.log.Put(w.last[w.rand.IntN(len(w.last))])
+		}
+	case dice < 97:
+		w.log.Put(projector.Record{Topic: topic.Account, Partition: topic.Partition(a, w.log.Partitions), Key: []byte(a.String()), Value: []byte("\xff\x00garbage")})
+	case dice < 98:
+		w.LoseEdge()
+	case w.rand.IntN(4) == 0:
+		w.Event(a, &event.Event{Kind: &event.Event_AccountDeleted{AccountDeleted: &event.AccountDeleted{}}})
+	default:
+		w.Event(a, &event.Event{Kind: &event.Event_AccountCreated{AccountCreated: &event.AccountCreated{}}})
+	}
+}
+
+func (w *Writer) presence() *event.Presence {
+	p := &event.Presence{Show: []string{"", "away", "dnd"}[w.rand.IntN(3)], Status: w.text(), Priority: int32(w.rand.IntN(20) - 5)}
+	if w.rand.IntN(4) == 0 {
+		p.Payload, p.Lang, p.Id = []byte("<c xmlns='x'/>"), "en", "p1"
+	}
+	return p
+}
+
+// text gives what is hard to quote, now and then.
+func (w *Writer) text() string {
+	return []string{"", "here", `a "quote" \ and`, "tab\tand\nline", "NUL\x00inside", "{braces,commas}", "日本", `\N`}[w.rand.IntN(8)]
+}
+
+func (w *Writer) groups() []string {
+	groups := map[string]struct{}{}
+	for range w.rand.IntN(3) {
+		groups[w.text()+"g"] = struct{}{}
+	}
+	var all []string
+	for _, g := range []string{"hereg", `a "quote" \ andg`, "NUL\x00insideg", "日本g"} {
+		if _, ok := groups[g]; ok {
+			all = append(all, g)
+		}
+	}
+	return all
+}

@@ -1,0 +1,76 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// ReadProjected gives how far every partition is folded, as tx sees it.
+func ReadProjected(ctx context.Context, tx pgx.Tx) ([]Projected, error) {
+	rows, err := tx.Query(ctx, `SELECT partition, next_offset, marks, fold_version FROM views.projected ORDER BY partition`)
+	if err != nil {
+		return nil, fmt.Errorf("read projected: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[Projected])
+}
+
+// ReadPurged gives below which version the tombstones of each partition are
+// purged, as tx sees it.
+func ReadPurged(ctx context.Context, tx pgx.Tx) (map[int32]int64, error) {
+	purged := make(map[int32]int64)
+	rows, err := tx.Query(ctx, `SELECT partition, version FROM run.purged`)
+	if err != nil {
+		return nil, fmt.Errorf("read purged: %w", err)
+	}
+	var partition int32
+	var version int64
+	_, err = pgx.ForEachRow(rows, []any{&partition, &version}, func() error {
+		purged[partition] = version
+		return nil
+	})
+	return purged, err
+}
+
+// ReadPartition gives every row of the accounts of partition, as tx sees it.
+func ReadPartition(ctx context.Context, tx pgx.Tx, partition int32) (*Rows, error) {
+	const mine = "WHERE t.account IN (SELECT account FROM views.account WHERE partition = $1)"
+	const own = "WHERE t.partition = $1"
+	r := new(Rows)
+	b := new(pgx.Batch)
+	readInto(b, &accountTable, accountTable.all("views", own), &r.Accounts, partition)
+	readInto(b, &itemTable, itemTable.all("views", mine), &r.Items, partition)
+	readInto(b, &resourceTable, resourceTable.all("views", own), &r.Resources, partition)
+	readInto(b, &directedTable, directedTable.all("views", mine), &r.Directed, partition)
+	readInto(b, &inboxTable, inboxTable.all("views", mine), &r.Inbox, partition)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, fmt.Errorf("read partition %d: %w", partition, err)
+	}
+	return r, nil
+}
+
+// ReadStrays gives the rows of no account, as tx sees it: there should be none.
+func ReadStrays(ctx context.Context, tx pgx.Tx) (*Rows, error) {
+	const stray = "WHERE NOT EXISTS (SELECT FROM views.account a WHERE a.account = t.account)"
+	r := new(Rows)
+	b := new(pgx.Batch)
+	readInto(b, &itemTable, itemTable.all("views", stray), &r.Items)
+	readInto(b, &directedTable, directedTable.all("views", stray), &r.Directed)
+	readInto(b, &inboxTable, inboxTable.all("views", stray), &r.Inbox)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, fmt.Errorf("read strays: %w", err)
+	}
+	return r, nil
+}
+
+// WithoutPurged leaves out tombstones whose version is below purged.
+func (r *Rows) WithoutPurged(purged int64) {
+	kept := r.Items[:0]
+	for _, i := range r.Items {
+		if !i.Removed || i.State != 0 || i.Version >= purged {
+			kept = append(kept, i)
+		}
+	}
+	r.Items = kept
+}
