@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/rollcall/rollcall/deploy/local"
@@ -58,9 +55,4 @@ func migrate(ctx context.Context, postgresURL string, f clickhouseFlags) error {
 		return err
 	}
 	return clickhouse.Migrate(ctx, f.ClickhouseAddr, f.ClickhouseDatabase)
-}
-
-func fileExists(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, fs.ErrNotExist)
 }
