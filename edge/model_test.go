@@ -49,6 +49,9 @@ func playRandomly(t *testing.T, r *rand.Rand) {
 	})
 	names := []string{"a", "b", "c", "d"}
 	h.Create(names...)
+	h.Befriend("a", "b")
+	h.Befriend("a", "c")
+	h.Befriend("b", "d")
 	type player struct {
 		c         *edgetest.Client
 		view      view
@@ -69,7 +72,7 @@ func playRandomly(t *testing.T, r *rand.Rand) {
 			p.c.Conn.Close()
 		}
 	})
-	for range 60 {
+	for range 120 {
 		name := names[r.IntN(len(names))]
 		who := fmt.Sprintf("%s/%d", name, r.IntN(2))
 		p := players[who]
