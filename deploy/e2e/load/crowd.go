@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -46,8 +45,8 @@ func (c circle) place(user, other int) int {
 	return -1
 }
 
-// userName gives a user's localpart.
-func userName(user int) string { return "u" + strconv.Itoa(user) }
+// name gives the localpart of a user; circles of other sizes have other accounts.
+func (c circle) name(user int) string { return fmt.Sprintf("u%d.%dx%d", user, c.Users, c.Friends) }
 
 // userOf gives whose address it is, -1 if it is none of the circle's.
 func userOf(address []byte) int {
@@ -119,7 +118,7 @@ func (w *crowd) enter(ctx context.Context, parallel int, say string, bound func(
 			if err != nil {
 				return err
 			}
-			if err := t.login(w.keys, userName(user), "load"); err != nil {
+			if err := t.login(w.keys, w.name(user), "load"); err != nil {
 				t.conn.Close()
 				return err
 			}
@@ -184,7 +183,7 @@ func (w *crowd) hear(s *session, k kind, tag []byte, now time.Time) {
 			w.pongs <- s.index
 		}
 	case streamError:
-		w.failed(fmt.Errorf("the server ended the stream of %s with an error", userName(s.index)))
+		w.failed(fmt.Errorf("the server ended the stream of %s with an error", w.name(s.index)))
 	}
 }
 
@@ -209,7 +208,7 @@ func (w *crowd) hearPresence(user int, m *member, tag []byte, now time.Time) {
 		w.subs[1].Add(1)
 		return
 	default:
-		w.failed(fmt.Errorf("%s got <%s>", userName(user), tag))
+		w.failed(fmt.Errorf("%s got <%s>", w.name(user), tag))
 		return
 	}
 	if other == user {
@@ -217,7 +216,7 @@ func (w *crowd) hearPresence(user int, m *member, tag []byte, now time.Time) {
 	}
 	place := w.place(user, other)
 	if place < 0 {
-		w.failed(fmt.Errorf("%s hears of %s, who is no friend", userName(user), userName(other)))
+		w.failed(fmt.Errorf("%s hears of %s, who is no friend", w.name(user), w.name(other)))
 		return
 	}
 	if m.seen[place] != available {

@@ -62,7 +62,7 @@ func prepare(ctx context.Context, r *run, c circle, keys *keyring, out *report) 
 	if _, err := os.Stat(marker); err == nil {
 		return nil
 	}
-	took, err := register(ctx, r, "users", c.Users, userName)
+	took, err := register(ctx, r, fmt.Sprintf("users-%dx", c.Friends), c.Users, c.name)
 	if err != nil {
 		return err
 	}
@@ -125,7 +125,7 @@ func (w *crowd) tellFriends(ctx context.Context, verb string) error {
 		for sent < w.Users && sent-answered < talkers {
 			var b strings.Builder
 			for k := range w.Friends {
-				fmt.Fprintf(&b, "<presence type='%s' to='%s@%s'/>", verb, userName(w.friend(sent, k)), w.run.Domain)
+				fmt.Fprintf(&b, "<presence type='%s' to='%s@%s'/>", verb, w.name(w.friend(sent, k)), w.run.Domain)
 			}
 			b.WriteString("<iq type='get' id='sent'><ping xmlns='urn:xmpp:ping'/></iq>")
 			if err := w.members[sent].session.write([]byte(b.String())); err != nil {
