@@ -182,3 +182,43 @@ func mustMarshal(b *testing.B, e *event.Event) []byte {
 	}
 	return value
 }
+
+// BenchmarkInterest measures a login storm: the whole interest of an edge in
+// 1,000 accounts with 50 followers each, from the stream's opening until all
+// is answered, admissions checked in Postgres.
+func BenchmarkInterest(b *testing.B) {
+	const accounts, followers = 1000, 50
+	w := newWorld(b)
+	follow := make(map[int32][]*wire.Followed)
+	sender := &edge{w: w, t: b, id: "sender", epoch: 1}
+	for n := range accounts {
+		name := fmt.Sprintf("account%d@example.org", n)
+		f := &wire.Followed{Account: name}
+		for m := range followers {
+			f.Followers = append(f.Followers, fmt.Sprintf("account%d@example.org", (n+m*7+1)%accounts))
+		}
+		follow[partitionOf(name)] = append(follow[partitionOf(name)], f)
+		w.create(name)
+		sender.bind(name, "phone").available(0, "")
+	}
+	w.projectAll()
+	if _, err := w.pool.Exec(context.Background(), `
+		INSERT INTO views.roster_item
+		SELECT 'account' || n || '@example.org', 'account' || ((n + m * 7 + 1) % $1) || '@example.org', '', '{}', 2, 0, false, NULL
+		FROM generate_series(0, $1::int - 1) n, generate_series(0, $2::int - 1) m`, accounts, followers); err != nil {
+		b.Fatal(err)
+	}
+	if _, err := w.pool.Exec(context.Background(), `ANALYZE`); err != nil {
+		b.Fatal(err)
+	}
+	k := w.work("w", nil, all...)
+	n := 0
+	for b.Loop() {
+		n++
+		c := rawEdge(b, k, fmt.Sprint("e", n), follow)
+		for c.answers.Load() < parts {
+			runtime.Gosched()
+		}
+	}
+	b.ReportMetric(float64(n)*accounts*followers/b.Elapsed().Seconds(), "pairs/s")
+}

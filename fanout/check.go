@@ -4,9 +4,13 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/rollcall/rollcall/schema/jid"
 )
+
+// queryTime is the longest that a question to Postgres may take.
+const queryTime = 30 * time.Second
 
 // checker asks Postgres who may see whom, for all partitions and edges
 // together: what waits goes in one query.
@@ -94,6 +98,8 @@ func (c *checker) run(ctx context.Context) {
 // whom and, of an iq's sender, whether the addressed resource directed
 // presence to it.
 func (c *checker) query(ctx context.Context, checks []check) error {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
 	var numbers []int32
 	var accounts, followers []string
 	var at []int64 // of iqs among the pairs, from 1

@@ -15,6 +15,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/goleak"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall/rollcall/deploy/local/localtest"
@@ -211,6 +212,8 @@ type world struct {
 func newWorld(t testing.TB) *world {
 	t.Helper()
 	url := localtest.Postgres(t)
+	engines := goleak.IgnoreCurrent()
+	t.Cleanup(func() { goleak.VerifyNone(t, engines) })
 	if err := postgres.Migrate(context.Background(), url); err != nil {
 		t.Fatal(err)
 	}
@@ -437,14 +440,26 @@ func (w *world) work(id string, change func(*fanout.Options), partitions ...int3
 		member:  &member{log: w.log, assign: make(chan []int32)},
 		account: w.log.tail(topic.Account), outbox: w.log.tail(topic.Outbox),
 	}
+	w.run(k, l, change)
+	k.assign(partitions...)
+	return k
+}
+
+// run starts k, until its stop or the end of the test.
+func (w *world) run(k *worker, l net.Listener, change func(*fanout.Options)) {
+	w.t.Helper()
 	o := fanout.Options{
-		ID: id, Postgres: w.pool, Account: k.account, Outbox: k.outbox, Offsets: w.log, Member: k.member, Listener: l,
+		ID: k.id, Postgres: w.pool, Offsets: w.log, Listener: l,
 		CommitEvery: 5 * time.Millisecond, InboxEvery: time.Millisecond, ProjectedEvery: 10 * time.Millisecond,
 		RetryEvery: 10 * time.Millisecond, Logger: quiet,
+	}
+	if k.member != nil {
+		o.Account, o.Outbox, o.Member = k.account, k.outbox, k.member
 	}
 	if change != nil {
 		change(&o)
 	}
+	var err error
 	if k.Worker, err = fanout.New(o); err != nil {
 		w.t.Fatal(err)
 	}
@@ -453,7 +468,7 @@ func (w *world) work(id string, change func(*fanout.Options), partitions ...int3
 	go func() {
 		defer close(done)
 		if err := k.Run(ctx); err != nil {
-			w.t.Errorf("worker %s: %v", id, err)
+			w.t.Errorf("worker %s: %v", k.id, err)
 		}
 	}()
 	var once sync.Once
@@ -470,8 +485,6 @@ func (w *world) work(id string, change func(*fanout.Options), partitions ...int3
 	w.mu.Lock()
 	w.workers = append(w.workers, k)
 	w.mu.Unlock()
-	k.assign(partitions...)
-	return k
 }
 
 func (k *worker) assign(partitions ...int32) { k.member.assign <- partitions }

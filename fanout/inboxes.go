@@ -119,7 +119,7 @@ func (b *inboxes) round(ctx context.Context) (left, loaded int, err error) {
 
 // load reads inboxes and hands each to its partition.
 func (b *inboxes) load(ctx context.Context, due []wantedInbox) error {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
 	defer cancel()
 	names := make([]string, len(due))
 	for i, w := range due {

@@ -16,6 +16,9 @@ import (
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
+// loadTime is the longest that the load of a partition may take.
+const loadTime = 2 * time.Minute
+
 // load takes a claim on the partition, and what the projection has of it, in
 // one snapshot. The tail goes on from there.
 func (p *partition) load() error {
@@ -26,7 +29,8 @@ func (p *partition) load() error {
 	case <-p.ctx.Done():
 		return p.ctx.Err()
 	}
-	ctx := p.ctx
+	ctx, cancel := context.WithTimeout(p.ctx, loadTime)
+	defer cancel()
 	var claim int64
 	if err := w.options.Postgres.QueryRow(ctx, `SELECT nextval('run.claim')`).Scan(&claim); err != nil {
 		return fmt.Errorf("claim %v: %w", p, err)
@@ -153,6 +157,8 @@ func readStored(rows pgx.Rows) (string, *stored, error) {
 
 // projectedNext gives the next offset of every partition that is projected.
 func projectedNext(ctx context.Context, pool *pgxpool.Pool) (map[int32]int64, error) {
+	ctx, cancel := context.WithTimeout(ctx, queryTime)
+	defer cancel()
 	rows, err := pool.Query(ctx, `SELECT partition, next_offset FROM views.projected`)
 	if err != nil {
 		return nil, fmt.Errorf("read the projection's position: %w", err)

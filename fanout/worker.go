@@ -34,6 +34,7 @@ func New(o Options) (*Worker, error) {
 	if err := o.check(); err != nil {
 		return nil, err
 	}
+	o.Logger = o.Logger.With("worker", o.ID)
 	w := &Worker{
 		options: o,
 		loads:   make(chan struct{}, o.ParallelLoads),
