@@ -181,23 +181,30 @@ func (l *loop) fold(ctx context.Context, all []work) error {
 // loadMissing sees to it that every account that the records name is in memory,
 // and sets records aside whose key is none.
 func (l *loop) loadMissing(ctx context.Context, all []work) error {
-	type missing struct {
-		bare      jid.Bare
+	type place struct {
+		key       string
 		partition int32
-		err       error
 	}
-	found := make(map[string]missing)
+	type missing struct {
+		bare jid.Bare
+		err  error
+	}
+	found := make(map[place]missing)
+	home := make(map[string]int32) // of a key that is one
 	for _, w := range all {
 		for i := range w.records {
 			q := &w.records[i]
-			if q.newer != nil || q.record.Garbage != nil || l.cache.get(q.record.Key) != nil {
+			if q.newer != nil || q.record.Garbage != nil {
 				continue
 			}
-			m, seen := found[q.record.Key]
+			if e := l.cache.get(q.record.Key); e != nil && e.partition == w.at.number {
+				continue
+			}
+			here := place{q.record.Key, w.at.number}
+			m, seen := found[here]
 			if !seen {
-				m.partition = w.at.number
 				m.bare, m.err = fold.Account(q.record.Key, w.at.number, l.o.Partitions)
-				found[q.record.Key] = m
+				found[here] = m
 			}
 			if m.err != nil {
 				q.record.SetAside(m.err)
@@ -205,8 +212,9 @@ func (l *loop) loadMissing(ctx context.Context, all []work) error {
 		}
 	}
 	var accounts []jid.Bare
-	for _, m := range found {
+	for at, m := range found {
 		if m.err == nil {
+			home[at.key] = at.partition
 			accounts = append(accounts, m.bare)
 		}
 	}
@@ -219,7 +227,7 @@ func (l *loop) loadMissing(ctx context.Context, all []work) error {
 	}
 	l.metrics.loads.Add(float64(len(accounts)))
 	for key, s := range states {
-		l.cache.weigh(l.cache.add(key, found[key].partition, s))
+		l.cache.weigh(l.cache.add(key, home[key], s))
 	}
 	return nil
 }

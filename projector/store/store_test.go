@@ -1,0 +1,169 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/rollcall/rollcall/deploy/local/localtest"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/postgres"
+)
+
+func opened(t testing.TB) (*Store, *pgxpool.Pool) {
+	url := localtest.Postgres(t)
+	if err := postgres.Migrate(t.Context(), url); err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.New(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return New(pool), pool
+}
+
+var hard = []string{"", `\N`, `a"b\c,{}`, "tab\tnewline\nreturn\r", "日本", "NULL", " "}
+
+// unit writes n rows of every table, different ones in another round.
+func unit(n, round int, from, to int64) *Unit {
+	u := &Unit{Advances: []Advance{{Partition: 1, From: from, To: to, Marks: []byte{1, byte(round)}}}}
+	for i := range n {
+		name, text := fmt.Sprintf("u%d@localhost", i), hard[(i+round)%len(hard)]
+		u.Put.Accounts = append(u.Put.Accounts, AccountRow{name, 1, int64(round), 1_790_000_000_000_001})
+		u.Put.Items = append(u.Put.Items, ItemRow{name, "c@localhost", text, textArray([]string{"g", text}), 3, int64(round), false, text})
+		u.Put.Resources = append(u.Put.Resources, ResourceRow{name, "r" + text, 1, uuid.UUID{byte(i), 7}, "e", 1, true, "away", text, -5, "\x00\xff" + text, "en", "id", 2, 1, 1_790_000_000_000_002})
+		u.Put.Directed = append(u.Put.Directed, DirectedRow{name, "r", "t@localhost/" + text})
+		u.Put.Inbox = append(u.Put.Inbox, InboxRow{name, int64(i), uuid.UUID{byte(i), 9}, 1_790_000_000_000_003, "s@localhost/x", text, ""})
+	}
+	return u
+}
+
+// Arrays and COPY write the same rows, and reading gives what was written.
+func TestWritesAndReadsRows(t *testing.T) {
+	for _, n := range []int{14, copyAbove + 1} {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			s, pool := opened(t)
+			if _, err := s.Open(t.Context(), 1); err != nil {
+				t.Fatal(err)
+			}
+			if err := s.Commit(t.Context(), unit(n, 0, 0, 10)); err != nil {
+				t.Fatal(err)
+			}
+			second := unit(n, 1, 10, 20)
+			for i := range n { // other keys by the text: the first ones go
+				second.Remove.Resources = append(second.Remove.Resources, ResourceKey{fmt.Sprintf("u%d@localhost", i), "r" + hard[i%len(hard)]})
+				second.Remove.Directed = append(second.Remove.Directed, ResourceKey{fmt.Sprintf("u%d@localhost", i), "r"})
+			}
+			if err := s.Commit(t.Context(), second); err != nil {
+				t.Fatal(err)
+			}
+			var got *Rows
+			if err := pgx.BeginFunc(t.Context(), pool, func(tx pgx.Tx) (err error) {
+				got, err = ReadPartition(t.Context(), tx, 1)
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+			same(t, "account", got.Accounts, second.Put.Accounts)
+			same(t, "roster_item", got.Items, second.Put.Items)
+			same(t, "resource", got.Resources, second.Put.Resources)
+			same(t, "directed", got.Directed, second.Put.Directed)
+			same(t, "inbox", got.Inbox, second.Put.Inbox)
+
+			var last Unit
+			last.Advances = []Advance{{Partition: 1, From: 20, To: 30, Marks: []byte{}}}
+			for i := range n {
+				name := fmt.Sprintf("u%d@localhost", i)
+				last.Remove.Accounts = append(last.Remove.Accounts, name)
+				last.Remove.Items = append(last.Remove.Items, ItemKey{name, "c@localhost"})
+				last.Remove.Inbox = append(last.Remove.Inbox, InboxKey{name, int64(i)})
+			}
+			if err := s.Commit(t.Context(), &last); err != nil {
+				t.Fatal(err)
+			}
+			states, err := s.Load(t.Context(), []jid.Bare{jid.MustBare("u1@localhost")})
+			if one := states["u1@localhost"]; err != nil || one.Exists || len(one.Roster)+len(one.Inbox) != 0 || len(one.Resources) != 1 {
+				t.Errorf("left %+v, %v", one, err)
+			}
+		})
+	}
+}
+
+func same[R comparable](t *testing.T, table string, got, want []R) {
+	t.Helper()
+	left := make(map[R]bool)
+	for _, r := range want {
+		left[r] = true
+	}
+	for _, r := range got {
+		if !left[r] {
+			t.Fatalf("%s: unexpected %+v", table, r)
+		}
+		delete(left, r)
+	}
+	for r := range left {
+		t.Fatalf("%s: missing %+v", table, r)
+	}
+}
+
+func TestCommitIsFenced(t *testing.T) {
+	s, _ := opened(t)
+	if _, err := s.Open(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(t.Context(), unit(3, 0, 0, 10)); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{3, copyAbove + 1} {
+		if err := s.Commit(t.Context(), unit(n, 1, 0, 11)); !errors.Is(err, ErrFenced) {
+			t.Errorf("%d rows: %v", n, err)
+		}
+	}
+	// Of two partitions one is enough, and nothing is written.
+	if _, err := s.Open(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	both := unit(3, 2, 10, 20)
+	both.Advances = append(both.Advances, Advance{Partition: 2, From: 5, To: 6, Marks: []byte{}})
+	if err := s.Commit(t.Context(), both); !errors.Is(err, ErrFenced) {
+		t.Error(err)
+	}
+	if at, err := s.Open(t.Context(), 1); err != nil || at.Next != 10 {
+		t.Errorf("partition 1 stands at %d, %v", at.Next, err)
+	}
+}
+
+func TestReactionsStayUntilAcked(t *testing.T) {
+	s, _ := opened(t)
+	var all []Reaction
+	for i := range 6 {
+		all = append(all, Reaction{Partition: 1, Offset: int64(i / 2), Index: int32(i % 2), Topic: "account", Key: []byte("a@localhost"), Kind: "k", Record: []byte{0, byte(i)}})
+	}
+	all = append(all, Reaction{Partition: 1, Offset: 9, Topic: "dead-letter", Key: []byte("\xff"), Error: "bad\x00", Record: []byte("\xff")})
+	if err := s.Commit(t.Context(), &Unit{Reactions: all}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(t.Context(), &Unit{Acked: []Acked{{1, 1, 0}, {2, 100, 0}}}); err != nil {
+		t.Fatal(err)
+	}
+	all[6].Error = "bad"
+	got, err := s.Pending(t.Context(), 1)
+	if err != nil || fmt.Sprint(got) != fmt.Sprint(all[3:]) {
+		t.Errorf("pending %v, %v", got, err)
+	}
+}
+
+func TestTextArrays(t *testing.T) {
+	if got := textOf(textArray(hard)); !slices.Equal(got, hard) {
+		t.Errorf("got %q", got)
+	}
+	if textArray(nil) != "{}" || textOf("{}") != nil {
+		t.Error("the empty array")
+	}
+}
