@@ -112,6 +112,16 @@ func (l *tail) pause(on bool) {
 	l.log.touch()
 }
 
+// passes waits until a partition's records below next are handed over.
+func (l *tail) passes(t testing.TB, partition int32, next int64) {
+	t.Helper()
+	eventually(t, "the tail has read on", func() bool {
+		l.log.mu.Lock()
+		defer l.log.mu.Unlock()
+		return l.next[partition] >= next && l.handling != partition
+	})
+}
+
 func (l *tail) Assign(partition int32, offset int64) {
 	l.log.mu.Lock()
 	defer l.log.mu.Unlock()

@@ -205,6 +205,7 @@ func TestOutputsWaitForTheTailAndAreCommittedWhenTaken(t *testing.T) {
 	s := e.bind(juliet, "balcony")
 	s.write(&event.Event{Kind: &event.Event_RosterItemSet{RosterItemSet: &event.RosterItemSet{Contact: romeo, RequestId: "r1", Resource: "balcony"}}})
 	w.projectAll() // the outbox is ahead of the worker's tail
+	k.outbox.passes(t, n, 2)
 	k.account.pause(false)
 	eventually(t, "push and outcome", e.look(func() bool { return len(e.outputs) == 2 }))
 	eventually(t, "the outbox is committed", func() bool { return w.log.committedAt(n) == 2 })
@@ -221,6 +222,92 @@ func TestOutputsWaitForTheTailAndAreCommittedWhenTaken(t *testing.T) {
 	}
 	again.mu.Unlock()
 	eventually(t, "the outbox is committed", func() bool { return w.log.committedAt(n) == 4 })
+}
+
+// TestOutputsAreNotForLaterSessions binds a session after what an output tells
+// of: it has read that in its roster.
+func TestOutputsAreNotForLaterSessions(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	k := w.work("w", nil, all...)
+	e1, e2 := w.attach("e1", 1), w.attach("e2", 1)
+	e1.follow(juliet, juliet)
+	e2.follow(juliet, juliet)
+	set := func(s *session, contact string) {
+		s.write(&event.Event{Kind: &event.Event_RosterItemSet{RosterItemSet: &event.RosterItemSet{Contact: contact, Resource: s.resource}}})
+		w.projectAll()
+	}
+	k.outbox.pause(true)
+	s := e1.bind(juliet, "balcony")
+	set(s, romeo)
+	e2.bind(juliet, "chamber").available(0, "later")
+	e1.hears("presence juliet@x/chamber true later")
+	set(s, nurse)
+	k.outbox.pause(false)
+	eventually(t, "all outputs at e1", e1.look(func() bool { return len(e1.outputs) == 2 }))
+	eventually(t, "outputs at e2", e2.look(func() bool { return len(e2.outputs) >= 1 }))
+	e2.mu.Lock()
+	defer e2.mu.Unlock()
+	if len(e2.outputs) != 1 || e2.outputs[0].GetOutput().GetRosterPush().GetItem().GetContact() != nurse {
+		t.Errorf("e2 got %v", e2.outputs)
+	}
+}
+
+// TestAnswerWaitsForTheEndOfTheLog asks while the worker's tail is behind what
+// the log had when the partition was claimed.
+func TestAnswerWaitsForTheEndOfTheLog(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	w.projectAll()
+	e := w.attach("e", 1)
+	e.bind(juliet, "balcony").available(0, "here")
+	k := w.work("w", nil)
+	k.account.pause(true)
+	k.assign(all...)
+	eventually(t, "linked", e.link.Ready)
+	e.mu.Lock()
+	e.follows[juliet] = []string{juliet}
+	e.mu.Unlock()
+	e.link.Follow(partitionOf(juliet), juliet, juliet)
+	// Comes back once the worker has taken all that was said before.
+	eventually(t, "the interest is taken", func() bool {
+		e.link.SendIq(&wire.Iq{Partition: partitionOf(juliet), To: juliet + "/nowhere", From: juliet + "/x", After: -1})
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		return len(e.iqs) > 3
+	})
+	e.mu.Lock()
+	early := slices.Contains(e.heard, "answer [juliet@x] 0 present")
+	e.mu.Unlock()
+	if early {
+		t.Error("the answer did not wait")
+	}
+	k.account.pause(false)
+	e.hears("answer [juliet@x] 1 present")
+}
+
+// TestDeliveredWhileTheInboxIsLoaded settles one of two messages between the
+// session's start and the load of the inbox.
+func TestDeliveredWhileTheInboxIsLoaded(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	first := w.message(juliet, "", "delivered")
+	w.message(juliet, "", "waits")
+	w.projectAll()
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, juliet)
+	s := e.bind(juliet, "balcony")
+	s.write(&event.Event{Kind: &event.Event_Delivered{Delivered: &event.Delivered{Offset: first, Resource: "balcony"}}})
+	s.available(0, "ready")
+	e.hears("presence juliet@x/balcony true ready")
+	w.project(partitionOf(juliet), 1) // the ResourceBound alone
+	e.hears("message waits")
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.messages) != 1 {
+		t.Errorf("got %q", e.heard)
+	}
 }
 
 func TestIqWaitsForTheTail(t *testing.T) {
