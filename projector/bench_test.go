@@ -69,6 +69,9 @@ func BenchmarkProject(b *testing.B) {
 			o.Tail = bench.log.Tail(5000)
 			stop, _ := bench.start(o)
 			bench.settle()
+			if err := stop(); err != nil {
+				b.Fatal(err)
+			}
 			const round = 100_000
 			n := 0
 			for b.Loop() {
@@ -77,13 +80,17 @@ func BenchmarkProject(b *testing.B) {
 					c.change(n)
 					n++
 				}
+				o.Tail = bench.log.Tail(5000)
 				b.StartTimer()
+				stop, _ := bench.start(o) // with nothing in memory
 				bench.settle()
+				b.StopTimer()
+				if err := stop(); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
 			}
 			b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "events/s")
-			if err := stop(); err != nil {
-				b.Fatal(err)
-			}
 		})
 	}
 }
