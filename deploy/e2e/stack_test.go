@@ -295,7 +295,8 @@ func (s *stack) rollcall(t *testing.T, args ...string) (string, error) {
 // clickhouse asks ClickHouse over HTTP; the answer is tab-separated.
 func (s *stack) clickhouse(t testing.TB, sql string) (string, error) {
 	r := s.run(t)
-	client := http.Client{Timeout: 20 * time.Second}
+	// An idle connection would make the server wait when it stops.
+	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Post("http://"+r.ClickhouseHTTP+"/?database=rollcall", "text/plain", strings.NewReader(sql))
 	if err != nil {
 		return "", err
@@ -336,7 +337,7 @@ func (s *stack) metric(t testing.TB, role, name string) (sum float64, err error)
 }
 
 func get(addr, path string) (string, error) {
-	client := http.Client{Timeout: 5 * time.Second}
+	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 	answer, err := client.Get("http://" + addr + path)
 	if err != nil {
 		return "", err
@@ -369,17 +370,34 @@ func (s *stack) awaitReady(t *testing.T) {
 	})
 }
 
-// killPart sends SIGKILL to a part and waits until its successor is ready.
-func (s *stack) killPart(t *testing.T, name string) {
+// killParts sends SIGKILL to parts and waits until their successors are ready.
+func (s *stack) killParts(t *testing.T, names ...string) {
+	t.Helper()
+	before := s.run(t)
+	for _, name := range names {
+		s.signal(t, name, syscall.SIGKILL)
+	}
+	for _, name := range names {
+		s.awaitAnother(t, name, before.part(name).Pid)
+	}
+}
+
+// signal sends a signal to a part.
+func (s *stack) signal(t *testing.T, name string, signal syscall.Signal) {
 	t.Helper()
 	r := s.run(t)
-	before := r.part(name).Pid
-	if before == 0 {
+	pid := r.part(name).Pid
+	if pid == 0 {
 		t.Fatalf("%s does not run", name)
 	}
-	if err := syscall.Kill(before, syscall.SIGKILL); err != nil {
-		t.Fatalf("kill %s: %v", name, err)
+	if err := syscall.Kill(pid, signal); err != nil {
+		t.Fatalf("%s to %s: %v", signal, name, err)
 	}
+}
+
+// awaitAnother waits until another process than before is a part, and ready.
+func (s *stack) awaitAnother(t *testing.T, name string, before int) {
+	t.Helper()
 	eventually(t, name+" runs again", 30*time.Second, func() error {
 		r, err := s.readRun()
 		if err != nil {
