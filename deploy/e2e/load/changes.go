@@ -27,12 +27,16 @@ type changes struct {
 	delivered atomic.Int64 // while counting
 	unsettled atomic.Int64
 	latencies *hdrhistogram.Histogram // µs; the reactor's while it runs
+	late      *hdrhistogram.Histogram // µs by which changes were made too late; the maker's
 }
+
+// longest is the highest latency that is told apart, in µs.
+const longest = int64(time.Minute / time.Microsecond)
 
 func newChanges(expect int, settled func(int)) *changes {
 	c := &changes{
 		began: time.Now(), expect: int32(expect), at: make([]atomic.Int64, maxChanges), left: make([]int32, maxChanges),
-		settled: settled, latencies: hdrhistogram.New(1, int64(time.Minute/time.Microsecond), 3),
+		settled: settled, latencies: hdrhistogram.New(1, longest, 3), late: hdrhistogram.New(1, longest, 3),
 	}
 	for i := range c.left {
 		c.left[i] = c.expect
@@ -44,6 +48,9 @@ func newChanges(expect int, settled func(int)) *changes {
 func (c *changes) made(n int, at time.Time) {
 	c.unsettled.Add(1)
 	c.at[n].Store(int64(at.Sub(c.began)))
+	if c.counting.Load() {
+		_ = c.late.RecordValue(max(1, int64(time.Since(at)/time.Microsecond)))
+	}
 }
 
 // heard is called by the reactor for each contact that hears of change n.
@@ -78,4 +85,5 @@ func (c *changes) report(r *report) {
 		r.add(fmt.Sprintf("latency p%g", q), float64(c.latencies.ValueAtQuantile(q))/1000, "ms")
 	}
 	r.add("latency max", float64(c.latencies.Max())/1000, "ms")
+	r.add("of it the load's own lateness p99", float64(c.late.ValueAtQuantile(99))/1000, "ms")
 }

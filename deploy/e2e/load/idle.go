@@ -30,15 +30,15 @@ func (c *idleCommand) Run(ctx context.Context, e *environment) error {
 	if c.Accounts < 1 || c.Connections < 1 {
 		return fmt.Errorf("%d connections of %d accounts: say at least 1", c.Connections, c.Accounts)
 	}
-	if _, err := register(ctx, e.run, "idle", c.Accounts, idleName); err != nil {
+	if _, err := register(ctx, e.run, "idle", c.Accounts+1, idleName); err != nil {
 		return err
 	}
 	edge, err := e.run.freshEdge()
 	if err != nil {
 		return err
 	}
-	// One login, so that what is loaded once is not counted.
-	first, err := c.connect(e, edge, 0, "first")
+	// One login of another account, so that what is loaded once is not counted.
+	first, err := c.connect(e, edge, c.Accounts, "first")
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (c *idleCommand) Run(ctx context.Context, e *environment) error {
 		}
 		g.Go(func() error {
 			var err error
-			connections[i], err = c.connect(e, edge, i, "idle"+strconv.Itoa(i))
+			connections[i], err = c.connect(e, edge, i%c.Accounts, "idle"+strconv.Itoa(i))
 			return err
 		})
 	}
@@ -107,16 +107,16 @@ func (c *idleCommand) Run(ctx context.Context, e *environment) error {
 
 // connect logs in and leaves the connection as it is: nobody reads it, and
 // what comes fits into the socket's buffer.
-func (c *idleCommand) connect(e *environment, edge part, i int, resource string) (net.Conn, error) {
+func (c *idleCommand) connect(e *environment, edge part, account int, resource string) (net.Conn, error) {
 	address := edge.Listen["starttls"]
 	if c.TLS {
 		address = edge.Listen["tls"]
 	}
-	t, err := dial(address, e.run.Domain, 1+i%16, c.TLS)
+	t, err := dial(address, e.run.Domain, 1+account%16, c.TLS)
 	if err != nil {
 		return nil, err
 	}
-	if err := t.login(e.keys, idleName(i%c.Accounts), resource); err != nil {
+	if err := t.login(e.keys, idleName(account), resource); err != nil {
 		t.conn.Close()
 		return nil, err
 	}
