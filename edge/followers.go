@@ -221,13 +221,24 @@ func (w *watched) forgetGone() {
 	}
 }
 
-// admission merges whether a follower may see an account. f.mu is held.
+// admission merges whether a follower may see an account; without a follower
+// it is for all of them. f.mu is held.
 func (f *followed) admission(b *batch, a *wire.Admission) {
 	w := f.accounts[a.GetAccount()]
 	if w == nil {
 		return
 	}
-	fo := w.followers[a.GetFollower()]
+	if a.GetFollower() != "" {
+		f.admit(b, w, w.followers[a.GetFollower()], a)
+		return
+	}
+	for _, fo := range w.followers {
+		f.admit(b, w, fo, a)
+	}
+}
+
+// admit merges an admission of one follower. f.mu is held.
+func (f *followed) admit(b *batch, w *watched, fo *follower, a *wire.Admission) {
 	if fo == nil || a.GetOffset() < fo.offset || w.bare == fo.local.bare {
 		return
 	}

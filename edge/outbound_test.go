@@ -257,6 +257,11 @@ func TestRegisters(t *testing.T) {
 			f.admission(b, &wire.Admission{Account: "a@example.com", Follower: "friend0@example.com", Offset: 6})
 			f.presence(b, available(7, "away"))
 		}, "dnd unavailable"},
+		{"a revocation without a follower is for all", func(f *followed, b *batch) {
+			f.presence(b, available(5, "dnd"))
+			f.admission(b, &wire.Admission{Account: "a@example.com", Offset: 6})
+			f.presence(b, available(7, "away"))
+		}, "dnd unavailable"},
 		{"an older grant is dropped, a newer one shows", func(f *followed, b *batch) {
 			f.presence(b, available(5, "dnd"))
 			f.admission(b, &wire.Admission{Account: "a@example.com", Follower: "friend0@example.com", Offset: 6})
