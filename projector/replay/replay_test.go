@@ -139,6 +139,7 @@ func (b *bench) dump() string {
 
 func TestVerifyWhileProjectionGoesOn(t *testing.T) {
 	b := newBench(t, 1)
+	b.settle()
 	for range 5 {
 		b.writer.Write(100)
 		b.clean()

@@ -18,7 +18,7 @@ import (
 type Diff struct {
 	Table string
 	Key   string // "juliet@example.com nurse@example.com"
-	What  string // "missing", "too much", or the columns: "status: live "x", log "y""
+	What  string // "missing", "too much", or each column that differs with both values
 }
 
 // String gives the difference in a line.
