@@ -14,11 +14,11 @@ import (
 type configFile map[string]any
 
 func loadConfig(r io.Reader) (kong.Resolver, error) {
-	var c configFile
+	var c map[string]any
 	if err := yaml.NewDecoder(r).Decode(&c); err != nil && err != io.EOF {
 		return nil, fmt.Errorf("read the configuration file: %w", err)
 	}
-	return c, nil
+	return configFile(c), nil
 }
 
 // Validate refuses a key that no command knows: it would be silently without

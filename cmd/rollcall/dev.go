@@ -34,7 +34,7 @@ type devCommand struct {
 	Register     bool `help:"Clients may register accounts (XEP-0077)." default:"true" negatable:""`
 	InsecureAuth bool `help:"Allow SASL without TLS, for tests and load."`
 
-	KafkaBrokers   []string `help:"Use this Kafka instead of an own one." placeholder:"HOST:PORT,..."`
+	KafkaBrokers   []string `help:"Use this Kafka instead of an own one." placeholder:"HOST:PORT"`
 	PostgresURL    string   `name:"postgres-url" help:"Use this Postgres instead of an own one." placeholder:"URL"`
 	ClickhouseAddr string   `help:"Use this ClickHouse instead of an own one." placeholder:"HOST:PORT"`
 	Engines        string   `help:"Where the engines' binaries are installed." type:"path" placeholder:"DIR"`

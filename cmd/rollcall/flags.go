@@ -27,7 +27,7 @@ func (f logFlags) setUp(w io.Writer) error {
 }
 
 type kafkaFlags struct {
-	KafkaBrokers []string `help:"host:port of some Kafka brokers." required:"" placeholder:"HOST:PORT,..."`
+	KafkaBrokers []string `help:"host:port of some Kafka brokers." required:"" placeholder:"HOST:PORT"`
 }
 
 type postgresFlags struct {

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+)
+
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		name, args string
+		code       int
+		says       string // in either output
+	}{
+		{"version", "version", 0, "rollcall unknown"},
+		{"help lists every role", "--help", 0, "projector"},
+		{"help of a command", "edge --help", 0, "--listen-tls"},
+		{"help names the environment", "edge --help", 0, "$ROLLCALL_KAFKA_BROKERS"},
+		{"no command", "", exitUsage, "expected one of"},
+		{"unknown command", "fly", exitUsage, "unexpected argument fly"},
+		{"unknown flag", "version --high", exitUsage, "unknown flag --high"},
+		{"missing flag", "migrate", exitUsage, "--postgres-url"},
+		{"bad Kafka", "dev --kafka rabbit", exitUsage, "must be one of"},
+		{"bad number of edges", "dev --edges 0", exitFailed, "--edges 0: say 1 to 254"},
+		{"bad port", "dev --port-base 70000", exitFailed, "--port-base 70000"},
+		{"bad JID", "user delete a@b@c --postgres-url x --kafka-brokers y", exitFailed, "b@c"},
+		{"a domain is no account", "user delete localhost --postgres-url x --kafka-brokers y", exitFailed, "not an account"},
+		{"bad URL", "user list --postgres-url postgres://:bad:port:", exitFailed, "postgres-url"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out, errs bytes.Buffer
+			code := run(strings.Fields(c.args), &out, &errs)
+			if text := out.String() + errs.String(); code != c.code || !strings.Contains(text, c.says) {
+				t.Errorf("exit code %d, want %d, and %q in:\n%s", code, c.code, c.says, text)
+			}
+			if c.code != 0 && strings.Count(errs.String(), "\n") != 1 {
+				t.Errorf("an error is one line, not:\n%s", errs.String())
+			}
+		})
+	}
+}
+
+func TestASecretIsNotInAnError(t *testing.T) {
+	var out, errs bytes.Buffer
+	run([]string{"user", "list", "--postgres-url", "postgres://rollcall:sesame@:port/x"}, &out, &errs)
+	if strings.Contains(errs.String(), "sesame") {
+		t.Errorf("it has the password: %s", errs.String())
+	}
+}
+
+// parse gives the edge's flags as a configuration file, the environment and
+// args set them.
+func parse(t *testing.T, file string, args ...string) (edgeCommand, error) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rollcall.yaml")
+	if err := os.WriteFile(path, []byte(file), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var c cli
+	parser, err := kong.New(&c, kong.DefaultEnvars("ROLLCALL"), kong.Configuration(loadConfig))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = parser.Parse(append([]string{"--config", path, "edge"}, args...))
+	return c.Edge, err
+}
+
+func TestConfigurationFile(t *testing.T) {
+	const file = `
+kafka-brokers: [one:9092, two:9092]
+postgres-url: postgres://top
+max-stanza: 1000
+edge:
+  id: edge-7
+  domain: example.com
+  max-stanza: 2000
+  max-resources: 3
+`
+	t.Setenv("ROLLCALL_MAX_RESOURCES", "4")
+	e, err := parse(t, file, "--domain", "example.net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(e.KafkaBrokers) != 2 || e.KafkaBrokers[1] != "two:9092" || e.PostgresURL != "postgres://top" {
+		t.Errorf("from the top: %v, %q", e.KafkaBrokers, e.PostgresURL)
+	}
+	if e.ID != "edge-7" || e.MaxStanza != 2000 {
+		t.Errorf("from the command's section: %q, %d", e.ID, e.MaxStanza)
+	}
+	if e.MaxResources != 4 {
+		t.Errorf("the environment wins over the file: got %d", e.MaxResources)
+	}
+	if e.Domain != "example.net" {
+		t.Errorf("the command line wins over the file: got %q", e.Domain)
+	}
+}
+
+func TestBadConfigurationFiles(t *testing.T) {
+	for _, c := range []struct{ file, says string }{
+		{"max-stanzas: 1", `no flag is named "max-stanzas"`},
+		{"edges:\n  id: x", `no command is named "edges"`},
+		{"edge:\n  workers: 2", `edge has no flag "workers"`},
+		{"a: [", "configuration file"},
+		{"max-stanza: many", "many"},
+	} {
+		if _, err := parse(t, c.file); err == nil || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q: got %v, want %q in it", c.file, err, c.says)
+		}
+	}
+}
+
+func TestAdminPort(t *testing.T) {
+	a := newAdmin()
+	var trouble error
+	a.want("log", func(context.Context) error { return trouble })
+	get := func(path string) (int, string) {
+		w := httptest.NewRecorder()
+		a.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+		return w.Code, w.Body.String()
+	}
+	for path, says := range map[string]string{"/healthz": "alive", "/readyz": "ready", "/metrics": "go_goroutines", "/debug/pprof/": "goroutine"} {
+		if code, text := get(path); code != http.StatusOK || !strings.Contains(text, says) {
+			t.Errorf("%s: %d, %.200s", path, code, text)
+		}
+	}
+	trouble = errors.New("no broker answers")
+	if code, text := get("/readyz"); code != http.StatusServiceUnavailable || text != "log: no broker answers\n" {
+		t.Errorf("not ready: %d, %q", code, text)
+	}
+	if code, _ := get("/healthz"); code != http.StatusOK {
+		t.Errorf("not ready is not dead: %d", code)
+	}
+}
+
+func TestReadPassword(t *testing.T) {
+	for text, want := range map[string]string{"sesame\n": "sesame", "open sesame\r\n": "open sesame", "sesame": "sesame"} {
+		if got, err := readPassword(strings.NewReader(text)); err != nil || got != want {
+			t.Errorf("%q: got %q, %v", text, got, err)
+		}
+	}
+	if _, err := readPassword(strings.NewReader("\n")); err == nil {
+		t.Error("an empty line is no password")
+	}
+}
