@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"os"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -61,8 +62,14 @@ func (c configFile) Validate(app *kong.Application) error {
 	return nil
 }
 
-// Resolve gives the value of a flag, nil if the file does not name it.
+// Resolve gives the value of a flag, nil if the file does not name it or the
+// environment, which wins, does.
 func (c configFile) Resolve(_ *kong.Context, parent *kong.Path, flag *kong.Flag) (any, error) {
+	for _, name := range flag.Envs {
+		if _, ok := os.LookupEnv(name); ok {
+			return nil, nil
+		}
+	}
 	for node := parent.Node(); node != nil; node = node.Parent {
 		if section, ok := c[node.Name].(map[string]any); ok {
 			if value, ok := section[flag.Name]; ok {
