@@ -53,7 +53,7 @@ func (w *world) twoContacts(t *testing.T) {
 	romeo.expect(t, "the end of the burst", shown(juliet.full, "burst 199"))
 	eventually(t, "the log is read", loginTime, func() error { return w.ledger.reached(t.Context()) })
 	for _, s := range []*session{juliet, romeo} {
-		if err := w.ledger.follows(s.sightings()); err != nil {
+		if _, err := w.ledger.follows(s.sightings()); err != nil {
 			t.Errorf("%s: %v", s.full, err)
 		}
 	}

@@ -158,9 +158,11 @@ func (d *device) present(s *session) error {
 	if err := s.ping(); err != nil {
 		return err
 	}
-	if !s.wasRefused(id) {
-		d.world.said(id)
+	if s.wasRefused(id) {
+		d.world.wasRefused()
+		return nil
 	}
+	d.world.said(id)
 	return nil
 }
 
@@ -184,8 +186,10 @@ func (d *device) write(s *session, to *person, address string) error {
 	if err := s.ping(); err != nil {
 		return err
 	}
-	if !s.wasRefused(id) {
-		d.world.wrote(letter{from: d.person, to: to, body: id})
+	if s.wasRefused(id) {
+		d.world.wasRefused()
+		return nil
 	}
+	d.world.wrote(letter{from: d.person, to: to, body: id})
 	return nil
 }

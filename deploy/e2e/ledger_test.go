@@ -195,8 +195,9 @@ func (l *ledger) waiting(bare string) int {
 // follows checks that what a session saw is what the log says, in its order:
 // each full JID's sightings are a subsequence of what it showed. A session that
 // has just become available may get the same presence twice: as what is, and as
-// what has just come. That somebody is gone comes once.
-func (l *ledger) follows(seen []sighting) error {
+// what has just come. That somebody is gone comes once. It gives the number of
+// such repeats.
+func (l *ledger) follows(seen []sighting) (repeats int, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	at := make(map[string]int)
@@ -204,17 +205,18 @@ func (l *ledger) follows(seen []sighting) error {
 		trail := l.trails[s.from]
 		n := at[s.from]
 		if n > 0 && s.shows != gone && s.shows == trail[n-1] {
+			repeats++
 			continue
 		}
 		for n < len(trail) && trail[n] != s.shows {
 			n++
 		}
 		if n == len(trail) {
-			return fmt.Errorf("sighting %d of %s: %q is not what the log says after %q", i, s.from, s.shows, before(trail, at[s.from]))
+			return repeats, fmt.Errorf("sighting %d of %s: %q is not what the log says after %q", i, s.from, s.shows, before(trail, at[s.from]))
 		}
 		at[s.from] = n + 1
 	}
-	return nil
+	return repeats, nil
 }
 
 // before gives the entries before n that tell what went on.

@@ -15,7 +15,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -80,7 +82,7 @@ func newStack(t *testing.T, kafka string) *stack {
 		s.kill()
 		s.log.Close()
 		if t.Failed() {
-			t.Logf("data are in %s, the log is %s", dir, s.log.Name())
+			t.Logf("data are in %s, the log is %s; it ends with:\n%s", dir, s.log.Name(), s.lastLines())
 			return
 		}
 		os.RemoveAll(dir)
@@ -172,9 +174,12 @@ func (s *stack) copy(out io.Reader, ready chan<- struct{}) {
 	}
 }
 
+// stackFrame is a line of ClickHouse's that tells a person nothing.
+var stackFrame = regexp.MustCompile(`clickhouse +\| \d+\. \? `)
+
 func (s *stack) lastLines() string {
 	text, _ := os.ReadFile(s.log.Name())
-	lines := strings.Split(string(text), "\n")
+	lines := slices.DeleteFunc(strings.Split(string(text), "\n"), stackFrame.MatchString)
 	return strings.Join(lines[max(0, len(lines)-30):], "\n")
 }
 

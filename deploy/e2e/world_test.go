@@ -33,6 +33,7 @@ type world struct {
 	away    map[string]bool // edges to which nobody may come back
 	acked   []string        // statuses that the server took
 	letters []letter
+	refused int // stanzas that came back as errors
 }
 
 func (w *world) over() bool {
@@ -68,6 +69,12 @@ func (w *world) hold(edge string, hold bool) {
 func (w *world) said(status string) {
 	w.mu.Lock()
 	w.acked = append(w.acked, status)
+	w.mu.Unlock()
+}
+
+func (w *world) wasRefused() {
+	w.mu.Lock()
+	w.refused++
 	w.mu.Unlock()
 }
 
@@ -275,25 +282,39 @@ func (w *world) settle(t *testing.T) {
 	})
 	viewed := time.Now()
 	w.arrived(t)
+	repeats := 0
 	for _, d := range w.devices {
 		d.mu.Lock()
 		for _, s := range d.sessions {
-			if err := w.ledger.follows(s.sightings()); err != nil {
+			n, err := w.ledger.follows(s.sightings())
+			if err != nil {
 				t.Errorf("%s at %s: %v", d, d.edge, err)
 			}
+			repeats += n
 		}
 		d.mu.Unlock()
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	for _, status := range w.acked {
 		if !w.ledger.said(status) {
 			t.Errorf("the acknowledged presence %q is not in the log", status)
 		}
 	}
-	statuses, letters := len(w.acked), len(w.letters)
-	w.mu.Unlock()
-	t.Logf("settled: views equal the fold after %.1f s; %d acknowledged presences, %d messages, %d records; %.1f s",
-		viewed.Sub(began).Seconds(), statuses, letters, w.ledger.total(), time.Since(began).Seconds())
+	t.Logf("settled after %.1f s, views equal to the fold after %.1f s; in all %d records, %d acknowledged presences (%d seen twice) and %d messages (%d came twice); %d stanzas were refused",
+		time.Since(began).Seconds(), viewed.Sub(began).Seconds(), w.ledger.total(), len(w.acked), repeats, len(w.letters), w.copies(), w.refused)
+}
+
+// copies is the number of times that somebody got a message another time.
+func (w *world) copies() (n int) {
+	for _, p := range w.people {
+		p.mu.Lock()
+		for _, times := range p.heard {
+			n += max(0, (times-1)/len(p.devices))
+		}
+		p.mu.Unlock()
+	}
+	return n
 }
 
 // arrived waits until every acknowledged message has arrived and no message
