@@ -32,6 +32,10 @@ func TestEmbedded(t *testing.T) {
 	drive(t, local.KafkaEmbedded, outage{(*stack).freeze, "frozen", 5 * time.Second})
 }
 
+// recovery is in how many turns of everybody the partitions of a part that was
+// killed are surely another's, or its successor's.
+const recovery = 12
+
 func drive(t *testing.T, kafka string, o outage) {
 	s := newStack(t, kafka)
 	s.start(t)
@@ -53,11 +57,12 @@ func drive(t *testing.T, kafka string, o outage) {
 		w.busyUntil(t, 5, func() {})
 		w.settle(t)
 	})
-	// disturb does something while everybody acts; no stream breaks by it.
-	disturb := func(name string, do func(t *testing.T)) {
+	// disturb does something while everybody acts, and for some turns more; no
+	// stream breaks by it.
+	disturb := func(name string, turns int64, do func(t *testing.T)) {
 		step(name, func(t *testing.T) {
 			broken := w.broken()
-			w.busyUntil(t, 3, func() { do(t) })
+			w.busyUntil(t, turns, func() { do(t) })
 			if n := w.broken() - broken; n != 0 {
 				t.Errorf("%d streams broke", n)
 			}
@@ -66,18 +71,18 @@ func drive(t *testing.T, kafka string, o outage) {
 		})
 	}
 	for _, name := range []string{"projector-1", "history-1", "worker-1", "projector-2", "worker-2"} {
-		disturb("kill "+name, func(t *testing.T) { s.killParts(t, name) })
+		disturb("kill "+name, recovery, func(t *testing.T) { s.killParts(t, name) })
 	}
 	step("kill edge-2", func(t *testing.T) { w.loseEdge(t, "edge-2", killed) })
 	step("freeze edge-1", func(t *testing.T) { w.loseEdge(t, "edge-1", frozen) })
 	step("kill one of each at once", func(t *testing.T) {
-		w.busyUntil(t, 3, func() { s.killParts(t, "edge-1", "worker-2", "projector-1", "history-1") })
+		w.busyUntil(t, recovery, func() { s.killParts(t, "edge-1", "worker-2", "projector-1", "history-1") })
 		w.settle(t)
 		w.stored(t)
 	})
 	step("garbage in the log", w.garbage)
 	for _, kind := range []string{"kafka", "postgres", "clickhouse"} {
-		disturb(kind+" "+o.how, func(t *testing.T) {
+		disturb(kind+" "+o.how, 3, func(t *testing.T) {
 			back := o.way(s, t, kind)
 			time.Sleep(o.d) // how long it is away
 			back()
