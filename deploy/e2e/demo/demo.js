@@ -2,8 +2,7 @@
 // ours. Starts `rollcall dev` on an empty data directory, lets story.js play,
 // and stops it; with --keep it stays, and how to connect is printed.
 import { spawn } from "node:child_process";
-import { createInterface } from "node:readline";
-import { mkdirSync, readFileSync, rmSync, createWriteStream } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
 import { connect } from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -31,23 +30,39 @@ async function freePortBase() {
   throw new Error("ports 5222, 15222, 25222 and 35222 are all taken: stop what listens there");
 }
 
+// startDev starts `rollcall dev`. What it says goes straight to a file, so that
+// it lives on when this process ends; we read along.
 function startDev(portBase) {
-  const log = createWriteStream(path.join(data, "dev.log"));
+  const file = path.join(data, "dev.log");
+  const out = openSync(file, "a");
   const args = ["dev", "--data", data, "--port-base", String(portBase), "--kafka", process.env.DEMO_KAFKA ?? "auto"];
-  const dev = spawn(binary, args, { stdio: ["ignore", "pipe", "pipe"], detached: keep });
+  const dev = spawn(binary, args, { stdio: ["ignore", out, out], detached: keep });
+  closeSync(out);
   dev.ended = new Promise((resolve) => dev.once("exit", (code, signal) => resolve(code ?? signal)));
   const ready = new Promise((resolve, reject) => {
+    const said = openSync(file, "r");
     const last = [];
-    for (const stream of [dev.stdout, dev.stderr]) {
-      createInterface({ input: stream }).on("line", (line) => {
-        log.write(line + "\n");
-        last.push(line);
-        if (last.length > 15) last.shift();
-        if (line === "ready") resolve();
-        else if (/^dev +\|/.test(line)) console.log("   ", line.replace(/^dev +\| /, ""));
-      });
-    }
-    dev.ended.then((code) => reject(new Error(`rollcall dev ended (${code}); its last lines:\n${last.join("\n")}`)));
+    let rest = "";
+    const readOn = () => {
+      for (const chunk = Buffer.alloc(1 << 16); ; ) {
+        const n = readSync(said, chunk);
+        if (n === 0) return;
+        const lines = (rest + chunk.toString("utf8", 0, n)).split("\n");
+        rest = lines.pop();
+        for (const line of lines) {
+          last.push(line);
+          if (last.length > 15) last.shift();
+          if (line === "ready") resolve();
+          else if (/^dev +\|/.test(line)) console.log("   ", line.replace(/^dev +\| /, ""));
+        }
+      }
+    };
+    const timer = setInterval(readOn, 20);
+    dev.ended.then((code) => {
+      clearInterval(timer);
+      readOn();
+      reject(new Error(`rollcall dev ended (${code}); its last lines:\n${last.join("\n")}`));
+    });
   });
   return { dev, ready };
 }
