@@ -112,7 +112,7 @@ Connect your own XMPP client:
 Query:
   Postgres    psql '${run.postgres_url}' -c 'SELECT * FROM online_friends'
   ClickHouse  curl '${run.clickhouse_http ? `http://${run.clickhouse_http}` : "…"}/?database=rollcall' --data 'SELECT * FROM chat_log'
-  the log     bin/rollcall replay show juliet@${run.domain} --kafka-brokers ${run.kafka_brokers.join(",")} --postgres-url '${run.postgres_url}'`);
+  the log     bin/rollcall replay show juliet@${run.domain} --kafka-brokers ${run.kafka_brokers.join(",")}`);
 }
 
 await main();
