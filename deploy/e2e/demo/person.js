@@ -1,5 +1,8 @@
 // A person with an XMPP client: does things, sees things, and tells when.
+import { webcrypto } from "node:crypto";
 import { client, xml } from "@xmpp/client";
+
+globalThis.crypto ??= webcrypto; // Node 18 does not give it by itself
 
 const start = Date.now();
 const clock = () => ((Date.now() - start) / 1000).toFixed(3).padStart(8);
