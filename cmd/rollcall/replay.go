@@ -56,7 +56,7 @@ func (f replayFlags) with(ctx context.Context, do func(replay.Options) error) er
 
 // progress gives a Progress that logs at most once a second.
 func progress() func(replay.Progress) {
-	var last time.Time
+	last := time.Now()
 	return func(p replay.Progress) {
 		if time.Since(last) < time.Second {
 			return
