@@ -31,6 +31,7 @@ import (
 // stack is one `rollcall dev`.
 type stack struct {
 	dir, kafka string
+	flags      []string // further ones
 	base       int
 	cmd        *exec.Cmd
 	ended      chan struct{} // closed when the process is gone
@@ -120,9 +121,10 @@ func freePortBase(t *testing.T) int {
 func (s *stack) start(t *testing.T) {
 	t.Helper()
 	began := time.Now()
-	s.cmd = exec.Command(binary, "dev", "--data", s.dir, "--port-base", strconv.Itoa(s.base),
+	args := []string{"dev", "--data", s.dir, "--port-base", strconv.Itoa(s.base),
 		"--edges", "2", "--workers", "2", "--projectors", "2", "--kafka", s.kafka, "--insecure-auth",
-		"--engines", local.DefaultEngines())
+		"--engines", local.DefaultEngines()}
+	s.cmd = exec.Command(binary, append(args, s.flags...)...)
 	s.cmd.Env = withoutOurs()
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	out, err := s.cmd.StdoutPipe()

@@ -1,0 +1,56 @@
+package e2e
+
+import (
+	"net/url"
+	"testing"
+
+	"github.com/rollcall/rollcall/deploy/local"
+	"github.com/rollcall/rollcall/deploy/local/localtest"
+	"github.com/rollcall/rollcall/edge/stanza"
+)
+
+// With the addresses of services that run elsewhere `rollcall dev` starts no
+// engine, and all else is the same.
+func TestExternalEngines(t *testing.T) {
+	s := newStack(t, local.KafkaAuto)
+	brokers := localtest.Kafka(t)
+	clickhouse, err := url.Parse(localtest.ClickHouse(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.flags = []string{"--kafka-brokers", brokers[0], "--postgres-url", localtest.Postgres(t), "--clickhouse-addr", clickhouse.Host}
+	s.start(t)
+	run := s.run(t)
+	if len(run.Engines) != 0 || run.KafkaKind != "external" || run.KafkaBrokers[0] != brokers[0] || run.ClickhouseAddr != clickhouse.Host {
+		t.Errorf("run.json tells of engines: %+v", run)
+	}
+
+	trust := s.trust(t)
+	at := func(edge, user string) login {
+		return login{address: run.part(edge).Listen["starttls"], domain: run.Domain, tls: trust, user: user, resource: "pc"}
+	}
+	if err := register(at("edge-1", ""), []string{"juliet", "romeo"}); err != nil {
+		t.Fatal(err)
+	}
+	juliet, err := connect(at("edge-1", "juliet"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer juliet.cut()
+	romeo, err := connect(at("edge-2", "romeo"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer romeo.cut()
+	if err := romeo.send("<presence/>"); err != nil {
+		t.Fatal(err)
+	}
+	if err := juliet.send("<message to='romeo@localhost' type='chat' id='m1'><body>art thou?</body></message>"); err != nil {
+		t.Fatal(err)
+	}
+	romeo.expect(t, "juliet's message", func(st *stanza.Stanza) bool { return st.ID == "m1" })
+	if said, err := s.rollcall(t, "replay", "verify"); err != nil {
+		t.Errorf("verify: %v\n%s", err, said)
+	}
+	s.stop(t)
+}
