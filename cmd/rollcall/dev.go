@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rollcall/rollcall/deploy/local"
 	"github.com/rollcall/rollcall/edge/stream"
 	"github.com/rollcall/rollcall/schema/topic"
 )
@@ -30,6 +31,8 @@ type devCommand struct {
 	Kafka    string `help:"auto, embedded or apache: auto is Apache Kafka where Java 17 is, else the broker in this binary." enum:"auto,embedded,apache" default:"auto"`
 
 	Projectors int `help:"Projectors." default:"1"`
+
+	Fresh bool `help:"Begin anew: all that an earlier start left in the data directory is removed."`
 
 	Register     bool `help:"Clients may register accounts (XEP-0077)." default:"true" negatable:""`
 	InsecureAuth bool `help:"Allow SASL without TLS, for tests and load."`
@@ -61,6 +64,11 @@ func (c *devCommand) Run(ctx context.Context, out io.Writer) error {
 	}
 	if err := os.MkdirAll(c.Data, 0o755); err != nil {
 		return err
+	}
+	if c.Fresh {
+		if err := d.removeData(); err != nil {
+			return err
+		}
 	}
 	d.run = &runFile{path: filepath.Join(c.Data, "run.json"), Pid: os.Getpid(), Domain: c.Domain, Version: version}
 	defer d.run.remove()
@@ -201,6 +209,22 @@ func (d *dev) say(name, line string) {
 	d.print.Lock()
 	defer d.print.Unlock()
 	fmt.Fprintf(d.out, "%-12s | %s\n", name, strings.TrimRight(line, "\n"))
+}
+
+// removeData removes what `rollcall dev` and its engines keep, and nothing else.
+func (d *dev) removeData() error {
+	dir, _, err := local.Reachable(d.Data)
+	if err != nil {
+		return err
+	}
+	for _, place := range []string{d.Data, dir} {
+		for _, name := range []string{"kafka-apache", "kafka-embedded", "kafka-kind", "postgres", "clickhouse", "certificates", "auth-secret", "run.json"} {
+			if err := os.RemoveAll(filepath.Join(place, name)); err != nil {
+				return fmt.Errorf("--fresh: %w", err)
+			}
+		}
+	}
+	return nil
 }
 
 // secret gives what makes the salts of accounts that do not exist, the same

@@ -35,7 +35,7 @@ async function freePortBase() {
 function startDev(portBase) {
   const file = path.join(data, "dev.log");
   const out = openSync(file, "a");
-  const args = ["dev", "--data", data, "--port-base", String(portBase), "--kafka", process.env.DEMO_KAFKA ?? "auto"];
+  const args = ["dev", "--data", data, "--fresh", "--port-base", String(portBase), "--kafka", process.env.DEMO_KAFKA ?? "auto"];
   const dev = spawn(binary, args, { stdio: ["ignore", out, out], detached: keep });
   closeSync(out);
   dev.ended = new Promise((resolve) => dev.once("exit", (code, signal) => resolve(code ?? signal)));
