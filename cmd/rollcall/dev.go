@@ -213,6 +213,9 @@ func (d *dev) say(name, line string) {
 
 // removeData removes what `rollcall dev` and its engines keep, and nothing else.
 func (d *dev) removeData() error {
+	if pid := runningPid(filepath.Join(d.Data, "run.json")); pid != 0 {
+		return fmt.Errorf("--fresh: process %d runs on %s; stop it first (kill %d)", pid, d.Data, pid)
+	}
 	dir, _, err := local.Reachable(d.Data)
 	if err != nil {
 		return err

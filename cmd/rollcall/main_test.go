@@ -150,3 +150,33 @@ func TestReadPassword(t *testing.T) {
 		t.Error("an empty line is no password")
 	}
 }
+
+func TestFreshSparesWhatRuns(t *testing.T) {
+	dir := t.TempDir()
+	kept := filepath.Join(dir, "auth-secret")
+	if err := os.WriteFile(kept, []byte("x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(dir, "mine")
+	if err := os.WriteFile(other, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	d := &dev{devCommand: devCommand{Data: dir}, run: &runFile{path: filepath.Join(dir, "run.json"), Pid: os.Getpid(), Ready: true}}
+	d.run.save()
+	if err := d.removeData(); err == nil || !strings.Contains(err.Error(), "stop it first") {
+		t.Errorf("while it runs: %v", err)
+	}
+	if _, err := os.Stat(kept); err != nil {
+		t.Error(err)
+	}
+	d.run.remove()
+	if err := d.removeData(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(kept); err == nil {
+		t.Error("it is still there")
+	}
+	if _, err := os.Stat(other); err != nil {
+		t.Errorf("what is not ours is gone: %v", err)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"sync"
+	"syscall"
 
 	"github.com/rollcall/rollcall/deploy/local"
 )
@@ -66,3 +67,14 @@ func (r *runFile) save() {
 }
 
 func (r *runFile) remove() { os.Remove(r.path) }
+
+// runningPid gives the process that wrote a run.json and still lives, 0 if
+// there is none.
+func runningPid(path string) int {
+	var r struct{ Pid int }
+	text, err := os.ReadFile(path)
+	if err != nil || json.Unmarshal(text, &r) != nil || r.Pid <= 0 || syscall.Kill(r.Pid, 0) != nil {
+		return 0
+	}
+	return r.Pid
+}

@@ -2,7 +2,7 @@
 // ours. Starts `rollcall dev` on an empty data directory, lets story.js play,
 // and stops it; with --keep it stays, and how to connect is printed.
 import { spawn } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, readSync, rmSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, readFileSync, readSync } from "node:fs";
 import { connect } from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
@@ -34,7 +34,7 @@ async function freePortBase() {
 // it lives on when this process ends; we read along.
 function startDev(portBase) {
   const file = path.join(data, "dev.log");
-  const out = openSync(file, "a");
+  const out = openSync(file, "w");
   const args = ["dev", "--data", data, "--fresh", "--port-base", String(portBase), "--kafka", process.env.DEMO_KAFKA ?? "auto"];
   const dev = spawn(binary, args, { stdio: ["ignore", out, out], detached: keep });
   closeSync(out);
@@ -69,7 +69,6 @@ function startDev(portBase) {
 
 async function main() {
   const began = Date.now();
-  rmSync(data, { recursive: true, force: true });
   mkdirSync(data, { recursive: true });
   console.log(`rollcall dev --data ${path.relative(checkout, data)} (its log: ${path.relative(checkout, data)}/dev.log)`);
   const { dev, ready } = startDev(await freePortBase());
