@@ -74,15 +74,19 @@ func keptClusterID(dir string) (string, error) {
 	path := filepath.Join(dir, "cluster-id")
 	text, err := os.ReadFile(path)
 	if errors.Is(err, os.ErrNotExist) {
-		id, idErr := uuid.NewRandom()
-		if idErr != nil {
-			return "", idErr
-		}
-		text = []byte(kafkaUUID(id))
+		text = []byte(newClusterID())
 		err = writeFile(path, string(text), 0o644)
 	}
 	return string(text), err
 }
 
-// kafkaUUID prints an id as Kafka does.
-func kafkaUUID(id uuid.UUID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+// newClusterID gives a random id as Kafka prints it. Like Kafka's own it never
+// begins with a dash, which its tools would take for an option.
+func newClusterID() string {
+	for {
+		id := uuid.New()
+		if text := base64.RawURLEncoding.EncodeToString(id[:]); text[0] != '-' {
+			return text
+		}
+	}
+}

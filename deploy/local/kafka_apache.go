@@ -77,7 +77,7 @@ func (k *ApacheKafka) configure(ctx context.Context, dir, clusterID string, cont
 		return nil
 	}
 	command := exec.CommandContext(ctx, k.options.Java, append(k.jvm(dir),
-		"kafka.tools.StorageTool", "format", "-t", clusterID, "-c", properties, "--standalone", "--ignore-formatted")...)
+		"kafka.tools.StorageTool", "format", "--cluster-id="+clusterID, "-c", properties, "--standalone", "--ignore-formatted")...)
 	command.Dir = dir
 	if said, err := command.CombinedOutput(); err != nil {
 		return fmt.Errorf("format the data directory: %w; it said:\n%s", err, said)

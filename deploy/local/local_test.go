@@ -92,6 +92,16 @@ func TestKeptPort(t *testing.T) {
 }
 
 // A pid file that names a process which is no Postgres of this directory goes.
+// Kafka's tools take an id that begins with a dash for an option; one in 64
+// random ones would.
+func TestClusterIDsAreNoOptions(t *testing.T) {
+	for range 2000 {
+		if id := newClusterID(); len(id) != 22 || id[0] == '-' {
+			t.Fatalf("got %q", id)
+		}
+	}
+}
+
 func TestStalePidFileIsRemoved(t *testing.T) {
 	data := t.TempDir()
 	path := filepath.Join(data, "postmaster.pid")
