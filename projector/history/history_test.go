@@ -103,7 +103,7 @@ func (b *bench) running(h *History) (stop func() error) {
 // archived waits until the positions are those.
 func (b *bench) archived(want map[int32]int64) {
 	b.t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); ; {
+	for deadline := time.Now().Add(2 * time.Minute); ; {
 		got, err := Positions(b.t.Context(), b.pool)
 		if err == nil {
 			behind := false
