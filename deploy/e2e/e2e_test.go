@@ -19,9 +19,21 @@ type outage struct {
 }
 
 // TestApache drives everything on Apache Kafka; engines are killed and stay
-// away for 20 s.
+// away for 20 s. Where there is no Java for it this is said, and `auto` must
+// then be the embedded broker.
 func TestApache(t *testing.T) {
 	t.Parallel()
+	choice, err := local.ChooseKafka(t.Context(), local.KafkaAuto, local.InstallOptions{Dir: local.DefaultEngines()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if choice.Kind != local.KafkaApache {
+		if !strings.Contains(choice.Why, "no Java found") && !strings.Contains(choice.Why, "java is version") {
+			t.Fatalf("Java is there, but: %s", choice.Why)
+		}
+		fmt.Fprintln(os.Stderr, "e2e: not on Apache Kafka;", choice.Why)
+		return
+	}
 	drive(t, local.KafkaApache, outage{(*stack).shut, "killed", 20 * time.Second})
 }
 
