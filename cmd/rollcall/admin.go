@@ -17,7 +17,7 @@ import (
 )
 
 type adminFlags struct {
-	Admin string `help:"Listen here for /healthz, /readyz, /metrics and /debug/pprof; empty: nowhere." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
+	Admin string `help:"Listen here for /healthz, /readyz, /metrics and /debug/pprof; empty: nowhere (default: a free port of 127.0.0.1, which the log names)." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 }
 
 // admin is the door for operators: liveness, readiness, metrics, profiles.

@@ -58,6 +58,9 @@ func (c *devCommand) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	d := &dev{devCommand: *c, out: out}
+	if err := c.portsFree(); err != nil {
+		return err
+	}
 	binary, err := os.Executable()
 	if err != nil {
 		return err
@@ -93,6 +96,20 @@ func (c *devCommand) check() error {
 		return errors.New("--workers and --projectors: at least 1")
 	case c.PortBase < 1 || c.PortBase > 65534:
 		return fmt.Errorf("--port-base %d: say 1 to 65534", c.PortBase)
+	}
+	return nil
+}
+
+// portsFree refuses to start where an edge could never listen.
+func (c *devCommand) portsFree() error {
+	for i := range c.Edges {
+		for port := c.PortBase; port <= c.PortBase+1; port++ {
+			l, err := net.Listen("tcp", net.JoinHostPort(fmt.Sprintf("127.0.0.%d", i+1), strconv.Itoa(port)))
+			if err != nil {
+				return fmt.Errorf("edge-%d has no port (%w); stop what listens there, or say another --port-base", i+1, err)
+			}
+			l.Close()
+		}
 	}
 	return nil
 }

@@ -21,9 +21,9 @@ import (
 type edgeCommand struct {
 	roleFlags
 	Domain       string `help:"The XMPP domain that is served." required:""`
-	Listen       string `help:"Serve clients here, with STARTTLS." default:"0.0.0.0:5222" placeholder:"HOST:PORT"`
-	ListenTLS    string `name:"listen-tls" help:"Serve clients here, with direct TLS; empty: nowhere." default:"0.0.0.0:5223" placeholder:"HOST:PORT"`
-	Certificates string `help:"Folder with DOMAIN.crt and DOMAIN.key; a self-signed certificate is made where there is none." default:"certificates" type:"path" placeholder:"DIR"`
+	Listen       string `help:"Serve clients here, with STARTTLS (default 0.0.0.0:5222)." default:"0.0.0.0:5222" placeholder:"HOST:PORT"`
+	ListenTLS    string `name:"listen-tls" help:"Serve clients here, with direct TLS; empty: nowhere (default 0.0.0.0:5223)." default:"0.0.0.0:5223" placeholder:"HOST:PORT"`
+	Certificates string `help:"Folder with DOMAIN.crt and DOMAIN.key; a self-signed certificate is made where there is none (default: certificates, in the working directory)." default:"certificates" type:"path" placeholder:"DIR"`
 	AuthSecret   string `help:"Makes the salts of accounts that do not exist; the same on every edge. Random if empty." placeholder:"SECRET"`
 	Register     bool   `help:"Clients may register accounts (XEP-0077)."`
 	InsecureAuth bool   `help:"Allow SASL without TLS, for tests and load."`

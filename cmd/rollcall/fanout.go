@@ -18,7 +18,7 @@ import (
 
 type fanoutCommand struct {
 	roleFlags
-	Listen    string `help:"Serve edges here." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
+	Listen    string `help:"Serve edges here (default: a free port of 127.0.0.1)." default:"127.0.0.1:0" placeholder:"HOST:PORT"`
 	Advertise string `help:"Where edges reach this worker; the address it listens on if empty." placeholder:"HOST:PORT"`
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -34,15 +35,30 @@ type postgresFlags struct {
 	PostgresURL string `name:"postgres-url" help:"Connection string of the Postgres database; better in the environment than on the command line, for it holds the password." required:"" placeholder:"URL"`
 }
 
+// patience is how long a command that does one thing waits for a server; a
+// role waits as long as it lives.
+const patience = 10 * time.Second
+
+// poolSoon is pool with patience.
+func (f postgresFlags) poolSoon(ctx context.Context, most int32) (*pgxpool.Pool, error) {
+	soon, cancel := context.WithTimeoutCause(ctx, patience, errors.New("postgres did not answer"))
+	defer cancel()
+	return f.pool(soon, most)
+}
+
 // pool connects to Postgres. It waits, while ctx lasts, for a server that is
-// starting.
+// starting; then the error is ctx's cause with what the server said last.
 func (f postgresFlags) pool(ctx context.Context, most int32) (*pgxpool.Pool, error) {
+	if f.PostgresURL == "" {
+		return nil, errors.New("--postgres-url is empty")
+	}
 	config, err := pgxpool.ParseConfig(f.PostgresURL)
 	if err != nil {
 		return nil, fmt.Errorf("postgres-url: %w", err)
 	}
 	config.MaxConns = most
-	pool, err := pgxpool.NewWithConfig(ctx, config)
+	// The pool outlives ctx, which only bounds the wait for it.
+	pool, err := pgxpool.NewWithConfig(context.WithoutCancel(ctx), config)
 	if err != nil {
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
@@ -54,7 +70,7 @@ func (f postgresFlags) pool(ctx context.Context, most int32) (*pgxpool.Pool, err
 		select {
 		case <-ctx.Done():
 			pool.Close()
-			return nil, ctx.Err()
+			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		case <-time.After(time.Second):
 		}
 	}

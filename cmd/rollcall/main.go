@@ -26,7 +26,7 @@ const (
 )
 
 type cli struct {
-	Config kong.ConfigFlag `help:"YAML file with flags: at the top for every command, under a command's name for that one." placeholder:"FILE"`
+	Config kong.ConfigFlag `help:"YAML file with flags: at the top for every command, under a command's first word (edge, replay, user) for that one." placeholder:"FILE"`
 	logFlags
 
 	Dev        devCommand       `cmd:"" help:"Run everything on this machine: Kafka, Postgres, ClickHouse, and a process for each role."`

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -33,6 +34,8 @@ func TestCommandLine(t *testing.T) {
 		{"bad port", "dev --port-base 70000", exitFailed, "--port-base 70000"},
 		{"bad JID", "user delete a@b@c --postgres-url x --kafka-brokers y", exitFailed, "b@c"},
 		{"a domain is no account", "user delete localhost --postgres-url x --kafka-brokers y", exitFailed, "not an account"},
+		{"empty URL", "user list --postgres-url=", exitFailed, "--postgres-url is empty"},
+		{"help tells what is listened on", "edge --help", 0, "0.0.0.0:5223"},
 		{"bad URL", "user list --postgres-url postgres://:bad:port:", exitFailed, "postgres-url"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -178,5 +181,17 @@ func TestFreshSparesWhatRuns(t *testing.T) {
 	}
 	if _, err := os.Stat(other); err != nil {
 		t.Errorf("what is not ours is gone: %v", err)
+	}
+}
+
+func TestDevNamesABusyPort(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	c := devCommand{Edges: 1, PortBase: l.Addr().(*net.TCPAddr).Port}
+	if err := c.portsFree(); err == nil || !strings.Contains(err.Error(), "--port-base") {
+		t.Errorf("got %v", err)
 	}
 }

@@ -38,7 +38,7 @@ func (f replayFlags) with(ctx context.Context, do func(replay.Options) error) er
 		return err
 	}
 	defer admin.Close()
-	partitions, err := admin.Partitions(ctx, topic.Account)
+	partitions, err := partitionsSoon(ctx, admin)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ type replayVerify struct {
 
 // Run verifies.
 func (c *replayVerify) Run(ctx context.Context, out io.Writer) error {
-	pool, err := c.pool(ctx, 2)
+	pool, err := c.poolSoon(ctx, 2)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ type replayRebuild struct {
 
 // Run rebuilds.
 func (c *replayRebuild) Run(ctx context.Context, out io.Writer) error {
-	pool, err := c.pool(ctx, 4)
+	pool, err := c.poolSoon(ctx, 4)
 	if err != nil {
 		return err
 	}
@@ -151,8 +151,9 @@ func (c *replayShow) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	return c.with(ctx, func(o replay.Options) error {
-		table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+		table, records := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0), 0
 		if err := replay.History(ctx, o, account, c.until(), func(e replay.Entry) error {
+			records++
 			note := ""
 			if e.Copy {
 				note = "(a copy, not folded) "
@@ -161,6 +162,9 @@ func (c *replayShow) Run(ctx context.Context, out io.Writer) error {
 			return err
 		}); err != nil {
 			return err
+		}
+		if records == 0 {
+			fmt.Fprintln(out, "no records of", account)
 		}
 		return table.Flush()
 	})

@@ -21,13 +21,13 @@ import (
 
 type userCommand struct {
 	Add    userAdd    `cmd:"" help:"Add an account; the password is read from standard input."`
-	List   userList   `cmd:"" help:"List the accounts of a domain."`
+	List   userList   `cmd:"" help:"List the accounts of the domain that --domain names."`
 	Passwd userPasswd `cmd:"" help:"Change a password; it is read from standard input."`
 	Delete userDelete `cmd:"" help:"Delete an account: its history ends, and each subscription is cancelled both ways."`
 }
 
 type userTarget struct {
-	JID string `arg:"" name:"jid" help:"Bare JID, such as juliet@example.com."`
+	JID string `arg:"" name:"jid" help:"Bare JID, such as juliet@example.com. Nobody checks that an edge serves its domain."`
 	postgresFlags
 }
 
@@ -37,26 +37,26 @@ type userAdd struct {
 }
 
 // Run adds the account.
-func (c *userAdd) Run(ctx context.Context) error {
+func (c *userAdd) Run(ctx context.Context, out io.Writer) error {
 	password, err := readPassword(os.Stdin)
 	if err != nil {
 		return err
 	}
 	return withStore(ctx, c.userTarget, c.KafkaBrokers, func(s *accounts.Store, account jid.Bare) error {
-		return s.Create(ctx, account, password)
+		return say(out, "added", account, s.Create(ctx, account, password))
 	})
 }
 
 type userPasswd struct{ userTarget }
 
 // Run changes the password.
-func (c *userPasswd) Run(ctx context.Context) error {
+func (c *userPasswd) Run(ctx context.Context, out io.Writer) error {
 	password, err := readPassword(os.Stdin)
 	if err != nil {
 		return err
 	}
 	return withStore(ctx, c.userTarget, nil, func(s *accounts.Store, account jid.Bare) error {
-		return s.SetPassword(ctx, account, password)
+		return say(out, "changed the password of", account, s.SetPassword(ctx, account, password))
 	})
 }
 
@@ -66,9 +66,9 @@ type userDelete struct {
 }
 
 // Run deletes the account.
-func (c *userDelete) Run(ctx context.Context) error {
+func (c *userDelete) Run(ctx context.Context, out io.Writer) error {
 	return withStore(ctx, c.userTarget, c.KafkaBrokers, func(s *accounts.Store, account jid.Bare) error {
-		return s.Delete(ctx, account)
+		return say(out, "deleted", account, s.Delete(ctx, account))
 	})
 }
 
@@ -79,7 +79,7 @@ type userList struct {
 
 // Run prints a line for each account.
 func (c *userList) Run(ctx context.Context, out io.Writer) error {
-	pool, err := c.pool(ctx, 1)
+	pool, err := c.poolSoon(ctx, 1)
 	if err != nil {
 		return err
 	}
@@ -99,6 +99,14 @@ func (c *userList) Run(ctx context.Context, out io.Writer) error {
 	return table.Flush()
 }
 
+// say prints what was done, unless err says that it was not.
+func say(out io.Writer, done string, account jid.Bare, err error) error {
+	if err == nil {
+		_, err = fmt.Fprintln(out, done, account)
+	}
+	return err
+}
+
 // withStore calls do with the accounts of the target's domain. Without brokers
 // do must not append.
 func withStore(ctx context.Context, target userTarget, brokers []string, do func(*accounts.Store, jid.Bare) error) error {
@@ -109,7 +117,7 @@ func withStore(ctx context.Context, target userTarget, brokers []string, do func
 	if account.Local() == "" {
 		return fmt.Errorf("%s is a domain, not an account", account)
 	}
-	pool, err := target.pool(ctx, 2)
+	pool, err := target.poolSoon(ctx, 2)
 	if err != nil {
 		return err
 	}
@@ -140,7 +148,7 @@ func oneWriter(ctx context.Context, brokers []string) (*eventlog.Writer, func(),
 		return nil, nil, err
 	}
 	defer admin.Close()
-	partitions, err := admin.Partitions(ctx, topic.Account)
+	partitions, err := partitionsSoon(ctx, admin)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -159,6 +167,17 @@ func oneWriter(ctx context.Context, brokers []string) (*eventlog.Writer, func(),
 		<-ended
 	}
 	return eventlog.NewWriter(appender, "user/"+uuid.NewString(), partitions), stop, nil
+}
+
+// partitionsSoon gives the partitions of the topic account, with patience.
+func partitionsSoon(ctx context.Context, admin *eventlog.Admin) (int, error) {
+	soon, cancel := context.WithTimeoutCause(ctx, patience, errors.New("kafka did not answer"))
+	defer cancel()
+	n, err := admin.Partitions(soon, topic.Account)
+	if err != nil && soon.Err() != nil {
+		return 0, fmt.Errorf("%w: %w", context.Cause(soon), err)
+	}
+	return n, err
 }
 
 func readPassword(r io.Reader) (string, error) {

@@ -109,7 +109,7 @@ Connect your own XMPP client:
   server    ${edges.map((e) => `${e.listen.starttls} (STARTTLS) or ${e.listen.tls} (TLS)`).join(", ")}
   trust     ${path.join(run.certificates, run.domain + ".crt")}
 Query:
-  Postgres    psql '${run.postgres_url}' -c 'SELECT * FROM online_friends'
+  Postgres    psql '${run.postgres_url}' -c 'SELECT * FROM roster_item' (online_friends has rows again once clients connect)
   ClickHouse  curl '${run.clickhouse_http ? `http://${run.clickhouse_http}` : "…"}/?database=rollcall' --data 'SELECT * FROM chat_log'
   the log     bin/rollcall replay show juliet@${run.domain} --kafka-brokers ${run.kafka_brokers.join(",")}`);
 }
