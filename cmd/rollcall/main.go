@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -80,7 +81,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	if err := parsed.Run(); err != nil && !(errors.Is(err, context.Canceled) && ctx.Err() != nil) {
-		fmt.Fprintf(stderr, "rollcall %s: %v\n", parsed.Command(), err)
+		// One line, whatever a library's error holds.
+		fmt.Fprintf(stderr, "rollcall %s: %s\n", parsed.Command(), strings.Join(strings.Fields(err.Error()), " "))
 		return exitFailed
 	}
 	return 0
