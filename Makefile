@@ -3,6 +3,7 @@
 # go, npm and mvn.
 
 SHELL      := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 export CGO_ENABLED := 0
 VERSION    := $(shell git describe --always --dirty 2>/dev/null || echo unknown)
 LDFLAGS    := -s -w -X main.version=$(VERSION)
