@@ -1,8 +1,11 @@
 package e2e
 
 import (
+	"context"
 	"net/url"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/rollcall/rollcall/deploy/local"
 	"github.com/rollcall/rollcall/deploy/local/localtest"
@@ -13,12 +16,12 @@ import (
 // engine, and all else is the same.
 func TestExternalEngines(t *testing.T) {
 	s := newStack(t, local.KafkaAuto)
-	brokers := localtest.Kafka(t)
+	brokers, postgres := localtest.Kafka(t), localtest.Postgres(t)
 	clickhouse, err := url.Parse(localtest.ClickHouse(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.flags = []string{"--kafka-brokers", brokers[0], "--postgres-url", localtest.Postgres(t), "--clickhouse-addr", clickhouse.Host}
+	s.flags = []string{"--kafka-brokers", brokers[0], "--postgres-url", postgres, "--clickhouse-addr", clickhouse.Host}
 	s.start(t)
 	run := s.run(t)
 	if len(run.Engines) != 0 || run.KafkaKind != "external" || run.KafkaBrokers[0] != brokers[0] || run.ClickhouseAddr != clickhouse.Host {
@@ -53,4 +56,19 @@ func TestExternalEngines(t *testing.T) {
 		t.Errorf("verify: %v\n%s", err, said)
 	}
 	s.stop(t)
+
+	// Stopped in order, each process has given its lease back by itself, an
+	// edge after it said in the log that its epoch is over.
+	connection, err := pgx.Connect(t.Context(), postgres)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer connection.Close(context.Background())
+	var left []string
+	if err := connection.QueryRow(t.Context(), "SELECT coalesce(array_agg(kind || ' ' || id), '{}') FROM run.lease").Scan(&left); err != nil {
+		t.Fatal(err)
+	}
+	if len(left) != 0 {
+		t.Errorf("leases left behind: %q", left)
+	}
 }

@@ -171,7 +171,7 @@ func (l *Link) Ready() bool {
 	return true
 }
 
-// Run keeps the streams until ctx ends; it returns once all are closed.
+// Run keeps the streams until ctx ends (nil); it returns once all are closed.
 func (l *Link) Run(ctx context.Context) error {
 	if l.options.Handler == nil {
 		return errors.New("link: Handler must be given")
@@ -192,7 +192,7 @@ func (l *Link) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil
 		case <-l.broken:
 		case <-ticks.C:
 		}
