@@ -41,17 +41,21 @@ func (a *admin) want(name string, check func(context.Context) error) {
 	a.wants[name] = check
 }
 
-// serve answers on addr until ctx ends.
-func (a *admin) serve(ctx context.Context, addr string) error {
-	if addr == "" {
-		<-ctx.Done()
-		return nil
+// listen opens the port; nil if addr is empty.
+func (f adminFlags) listen() (net.Listener, error) {
+	if f.Admin == "" {
+		return nil, nil
 	}
-	listener, err := net.Listen("tcp", addr)
+	listener, err := net.Listen("tcp", f.Admin)
 	if err != nil {
-		return fmt.Errorf("admin port: %w", err)
+		return nil, fmt.Errorf("admin port: %w; say another --admin", err)
 	}
 	slog.Info("admin port is open", "address", listener.Addr().String())
+	return listener, nil
+}
+
+// serve answers on listener until ctx ends.
+func (a *admin) serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{Handler: a.handler(), ReadHeaderTimeout: 5 * time.Second}
 	stopped := context.AfterFunc(ctx, func() { server.Close() })
 	defer stopped()

@@ -143,6 +143,19 @@ func TestAdminPort(t *testing.T) {
 	}
 }
 
+func TestATakenAdminPortEndsTheRole(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var out, errs bytes.Buffer
+	code := run([]string{"projector", "--id", "p", "--kafka-brokers", "x", "--postgres-url", "x", "--admin", l.Addr().String()}, &out, &errs)
+	if code != exitFailed || !strings.Contains(errs.String(), "say another --admin") {
+		t.Errorf("exit code %d, %s", code, errs.String())
+	}
+}
+
 func TestReadPassword(t *testing.T) {
 	for text, want := range map[string]string{"sesame\n": "sesame", "open sesame\r\n": "open sesame", "sesame": "sesame"} {
 		if got, err := readPassword(strings.NewReader(text)); err != nil || got != want {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 
@@ -36,11 +37,16 @@ type role struct {
 // begin opens the admin port, connects to Postgres and Kafka, and waits for
 // both while ctx lasts. The role is to be ended.
 func (f *roleFlags) begin(ctx context.Context, connections int32) (*role, error) {
+	listener, err := f.listen()
+	if err != nil {
+		return nil, err
+	}
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r := &role{flags: f, log: slog.Default().With("id", f.ID), admin: newAdmin(), stopInner: stop}
-	r.inner.Go(func() error { return r.admin.serve(inner, f.Admin) })
-	serving := fmt.Errorf("still starting")
-	r.admin.want("start", func(context.Context) error { return serving })
+	r.admin.want("start", func(context.Context) error { return errors.New("still starting") })
+	if listener != nil {
+		r.inner.Go(func() error { return r.admin.serve(inner, listener) })
+	}
 	if err := r.connect(ctx, connections); err != nil {
 		return nil, r.end(err)
 	}
