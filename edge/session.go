@@ -33,19 +33,19 @@ type session struct {
 	order order // of its appends
 
 	ended       bool
-	held        bool                 // its client waits outside
-	superseded  bool                 // its binding counts no more: no farewell is appended
-	presence    *event.Event         // what it wants to be seen as; nil: unavailable
-	retrying    bool                 // presence was refused and is tried again
-	interested  bool                 // asked for the roster
-	reading     bool                 // its roster is being read
-	early       []*event.RosterPush  // pushes that came while it was being read
-	asOf        int64                // the roster that it has was true at this next offset
-	pushes      int                  // roster pushes sent, for their ids
-	requests    map[string]time.Time // ids of the requests that an Outcome answers, and until when
-	positions   map[int32]int64      // last offset of its own appends, by partition
-	rosterAfter int64                // what a roster must have: all of its partition below this offset
-	closed      chan struct{}        // closed when its end is in the log, or never will be
+	held        bool                // its client waits outside
+	superseded  bool                // its binding counts no more: no farewell is appended
+	presence    *event.Event        // what it wants to be seen as; nil: unavailable
+	retrying    bool                // presence was refused and is tried again
+	interested  bool                // asked for the roster
+	reading     bool                // its roster is being read
+	early       []*event.RosterPush // pushes that came while it was being read
+	asOf        int64               // the roster that it has was true at this next offset
+	pushes      int                 // roster pushes sent, for their ids
+	requests    map[string]request  // that an Outcome answers, by the ids of their iqs
+	positions   map[int32]int64     // last offset of its own appends, by partition
+	rosterAfter int64               // what a roster must have: all of its partition below this offset
+	closed      chan struct{}       // closed when its end is in the log, or never will be
 }
 
 // reader gives the client's stanzas, as stanza.Reader does.

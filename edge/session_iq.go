@@ -29,37 +29,10 @@ func (s *session) takeIQ(st *stanza.Stanza) {
 		s.forward(st, to)
 	case !asked:
 		// The answer to a roster push or to a ping of ours: nothing hangs on it.
-	case to.Local() != "" && to.Bare() != s.local.account:
-		// RFC 6121, section 8.5.2.2.3, and nothing is answered for the account
-		// that would tell whether it exists.
-		s.fail(st, stanza.NewError(stanza.ServiceUnavailable, ""))
-	case to.Local() == "" && to.IsFull():
+	case to.IsFull():
 		s.fail(st, stanza.NewError(stanza.ServiceUnavailable, ""))
 	default:
-		s.serve(st, payload, to.Local() == "")
-	}
-}
-
-// serve answers what is for the server, or for it on the account's behalf.
-func (s *session) serve(st *stanza.Stanza, payload stanza.Child, server bool) {
-	get := st.Type == "get"
-	switch {
-	case payload.Is(stanza.NSRoster, "query") && !(server && st.To != ""):
-		s.takeRoster(st, payload, get)
-	case payload.Is(stanza.NSPing, "ping") && get:
-		s.answer(st, nil)
-	case payload.Is(stanza.NSSession, "session") && !get:
-		s.answer(st, nil)
-	case payload.Is(stanza.NSDiscoInfo, "query") && get:
-		s.disco(st, payload, server)
-	case payload.Is(stanza.NSDiscoItem, "query") && get:
-		s.answer(st, stanza.New(stanza.NSDiscoItem, "query", "node", payload.Attr("node")).Bytes())
-	case payload.Is(stanza.NSRegister, "query"):
-		s.register(st, payload, get)
-	case payload.Is(stanza.NSBind, "bind"):
-		s.fail(st, stanza.NewError(stanza.NotAllowed, "one resource for each stream"))
-	default:
-		s.fail(st, stanza.NewError(stanza.ServiceUnavailable, ""))
+		s.serve(query{Stanza: st, payload: payload, to: to.Bare(), at: s.placeOf(to.Bare())})
 	}
 }
 
@@ -71,45 +44,17 @@ func (s *session) answer(st *stanza.Stanza, payload []byte) {
 	})
 }
 
-// features are what disco#info tells of the server and of an account
-// (XEP-0030), in order.
-var (
-	serverFeatures  = []string{stanza.NSDiscoInfo, stanza.NSDiscoItem, stanza.NSRegister, stanza.NSRoster, stanza.NSPing, "msgoffline"}
-	accountFeatures = []string{stanza.NSDiscoInfo, stanza.NSDiscoItem, stanza.NSPing, stanza.NSStanzaID}
-)
-
-func (s *session) disco(st *stanza.Stanza, payload stanza.Child, server bool) {
-	if payload.Attr("node") != "" {
-		s.fail(st, stanza.NewError(stanza.ItemNotFound, ""))
-		return
-	}
-	q := stanza.New(stanza.NSDiscoInfo, "query")
-	features := accountFeatures
-	if server {
-		features = serverFeatures
-		q.Add(stanza.New(stanza.NSDiscoInfo, "identity", "category", "server", "type", "im", "name", "Rollcall"))
-	} else {
-		q.Add(stanza.New(stanza.NSDiscoInfo, "identity", "category", "account", "type", "registered"))
-	}
-	for _, f := range features {
-		if f == stanza.NSRegister && s.server.opts.Accounts == nil {
-			continue
-		}
-		q.Add(stanza.New(stanza.NSDiscoInfo, "feature", "var", f))
-	}
-	s.answer(st, q.Bytes())
-}
-
 // register changes or ends the client's own account (XEP-0077, sections 3.2 and 3.3).
-func (s *session) register(st *stanza.Stanza, payload stanza.Child, get bool) {
+func (s *session) register(q query) {
+	st, payload, get := q.Stanza, q.payload, q.Type == "get"
 	accounts := s.server.opts.Accounts
 	if accounts == nil {
 		s.fail(st, stanza.NewError(stanza.ServiceUnavailable, ""))
 		return
 	}
 	if get {
-		q := stanza.New(stanza.NSRegister, "query").Add(stanza.New(stanza.NSRegister, "registered"))
-		s.answer(st, q.AddText("username", s.local.account.Local()).AddText("password", "").Bytes())
+		fields := stanza.New(stanza.NSRegister, "query").Add(stanza.New(stanza.NSRegister, "registered"))
+		s.answer(st, fields.AddText("username", s.local.account.Local()).AddText("password", "").Bytes())
 		return
 	}
 	r, ok := stream.ParseRegistration(payload)

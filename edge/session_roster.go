@@ -2,7 +2,6 @@ package edge
 
 import (
 	"strconv"
-	"time"
 
 	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/event"
@@ -36,31 +35,7 @@ func (s *session) takeRoster(st *stanza.Stanza, payload stanza.Child, get bool) 
 		s.fail(st, err)
 		return
 	}
-	if s.requests == nil {
-		s.requests = make(map[string]time.Time, 1)
-	}
-	if _, twice := s.requests[st.ID]; twice {
-		s.fail(st, stanza.NewError(stanza.Conflict, "a request with this id is being answered"))
-		return
-	}
-	if len(s.requests) >= maxBacklog {
-		s.fail(st, &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "too many requests are being answered"})
-		return
-	}
-	until := time.Now().Add(s.server.opts.AnswerIn)
-	s.requests[st.ID] = until
-	s.server.later(s, until, func() {
-		if s.requests[st.ID] == until {
-			delete(s.requests, st.ID)
-			s.fail(st, &stanza.Error{Type: stanza.Wait, Condition: stanza.InternalServerError, Text: "stored, but not answered in time"})
-		}
-	})
-	s.append(s.local.account, e, func(err error) {
-		if err != nil {
-			delete(s.requests, st.ID)
-			s.fail(st, err)
-		}
-	})
+	s.request(st, e, nil)
 }
 
 // rosterSet makes the event of a roster set (RFC 6121, sections 2.3 and 2.5).
@@ -85,7 +60,7 @@ func (s *session) rosterSet(st *stanza.Stanza, query *stanza.Element) (*event.Ev
 	}
 	if item.Attr("subscription") == "remove" {
 		removed := &event.RosterItemRemoved{Contact: contact.String(), RequestId: st.ID, Resource: s.resource}
-		return s.stamp(&event.Event{Kind: &event.Event_RosterItemRemoved{RosterItemRemoved: removed}}), nil
+		return &event.Event{Kind: &event.Event_RosterItemRemoved{RosterItemRemoved: removed}}, nil
 	}
 	set := &event.RosterItemSet{Contact: contact.String(), Name: item.Attr("name"), RequestId: st.ID, Resource: s.resource}
 	if len(set.Name) > maxName {
@@ -109,7 +84,7 @@ func (s *session) rosterSet(st *stanza.Stanza, query *stanza.Element) (*event.Ev
 		seen[g.Text] = true
 		set.Groups = append(set.Groups, g.Text)
 	}
-	return s.stamp(&event.Event{Kind: &event.Event_RosterItemSet{RosterItemSet: set}}), nil
+	return &event.Event{Kind: &event.Event_RosterItemSet{RosterItemSet: set}}, nil
 }
 
 // getRoster reads the roster and answers. The session counts as interested
@@ -209,31 +184,4 @@ func (s *session) pushRoster(p *event.RosterPush) {
 		h := stanza.Header{Type: "set", ID: s.nextPush(), To: s.full}
 		s.send(func(dst []byte) []byte { return stanza.AppendIQ(dst, h, q.Bytes()) })
 	}
-}
-
-// outcome gives the client the answer to a request that depended on state.
-func (s *session) outcome(o *event.Outcome) {
-	if s.ended {
-		return
-	}
-	kind := stanza.IQ
-	switch o.GetStanza() {
-	case event.Stanza_STANZA_MESSAGE:
-		kind = stanza.Message
-	case event.Stanza_STANZA_PRESENCE:
-		kind = stanza.Presence
-	default:
-		if _, asked := s.requests[o.GetId()]; !asked {
-			return // it was told already that it takes too long
-		}
-		delete(s.requests, o.GetId())
-	}
-	h := stanza.Header{ID: o.GetId(), From: o.GetFrom(), To: s.full}
-	s.send(func(dst []byte) []byte {
-		if c := stanza.Condition(o.GetCondition()); c != "" {
-			return stanza.AppendError(dst, kind, h, stanza.NewError(c, ""))
-		}
-		h.Type = "result"
-		return stanza.AppendIQ(dst, h, nil)
-	})
 }

@@ -139,6 +139,61 @@ func (MessageType) EnumDescriptor() ([]byte, []int) {
 	return file_schema_event_event_proto_rawDescGZIP(), []int{1}
 }
 
+// Access tells who may read a node of an account (XEP-0060, section 4.5).
+type Access int32
+
+const (
+	Access_ACCESS_UNSPECIFIED Access = 0
+	// Who may see the account's presence.
+	Access_ACCESS_PRESENCE Access = 1
+	Access_ACCESS_OPEN     Access = 2
+	// The account alone.
+	Access_ACCESS_OWNER Access = 3
+)
+
+// Enum value maps for Access.
+var (
+	Access_name = map[int32]string{
+		0: "ACCESS_UNSPECIFIED",
+		1: "ACCESS_PRESENCE",
+		2: "ACCESS_OPEN",
+		3: "ACCESS_OWNER",
+	}
+	Access_value = map[string]int32{
+		"ACCESS_UNSPECIFIED": 0,
+		"ACCESS_PRESENCE":    1,
+		"ACCESS_OPEN":        2,
+		"ACCESS_OWNER":       3,
+	}
+)
+
+func (x Access) Enum() *Access {
+	p := new(Access)
+	*p = x
+	return p
+}
+
+func (x Access) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Access) Descriptor() protoreflect.EnumDescriptor {
+	return file_schema_event_event_proto_enumTypes[2].Descriptor()
+}
+
+func (Access) Type() protoreflect.EnumType {
+	return &file_schema_event_event_proto_enumTypes[2]
+}
+
+func (x Access) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Access.Descriptor instead.
+func (Access) EnumDescriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{2}
+}
+
 // Stanza is a kind of stanza.
 type Stanza int32
 
@@ -176,11 +231,11 @@ func (x Stanza) String() string {
 }
 
 func (Stanza) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[2].Descriptor()
+	return file_schema_event_event_proto_enumTypes[3].Descriptor()
 }
 
 func (Stanza) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[2]
+	return &file_schema_event_event_proto_enumTypes[3]
 }
 
 func (x Stanza) Number() protoreflect.EnumNumber {
@@ -189,7 +244,58 @@ func (x Stanza) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stanza.Descriptor instead.
 func (Stanza) EnumDescriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{2}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{3}
+}
+
+type StorageSet_Space int32
+
+const (
+	StorageSet_SPACE_UNSPECIFIED StorageSet_Space = 0
+	// vCard (XEP-0054); the name is empty.
+	StorageSet_SPACE_VCARD StorageSet_Space = 1
+	// Private XML (XEP-0049); the name is "{namespace}local".
+	StorageSet_SPACE_PRIVATE StorageSet_Space = 2
+)
+
+// Enum value maps for StorageSet_Space.
+var (
+	StorageSet_Space_name = map[int32]string{
+		0: "SPACE_UNSPECIFIED",
+		1: "SPACE_VCARD",
+		2: "SPACE_PRIVATE",
+	}
+	StorageSet_Space_value = map[string]int32{
+		"SPACE_UNSPECIFIED": 0,
+		"SPACE_VCARD":       1,
+		"SPACE_PRIVATE":     2,
+	}
+)
+
+func (x StorageSet_Space) Enum() *StorageSet_Space {
+	p := new(StorageSet_Space)
+	*p = x
+	return p
+}
+
+func (x StorageSet_Space) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (StorageSet_Space) Descriptor() protoreflect.EnumDescriptor {
+	return file_schema_event_event_proto_enumTypes[4].Descriptor()
+}
+
+func (StorageSet_Space) Type() protoreflect.EnumType {
+	return &file_schema_event_event_proto_enumTypes[4]
+}
+
+func (x StorageSet_Space) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use StorageSet_Space.Descriptor instead.
+func (StorageSet_Space) EnumDescriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{30, 0}
 }
 
 // Event is the value of every record in the topic account. The key of the
@@ -209,6 +315,12 @@ type Event struct {
 	Index uint32 `protobuf:"varint,5,opt,name=index,proto3" json:"index,omitempty"`
 	// The id of the ResourceBound of the session it came from, if any.
 	Binding []byte `protobuf:"bytes,6,opt,name=binding,proto3" json:"binding,omitempty"`
+	// The number of the client's stanza that it came from, as stream management
+	// counts (XEP-0198), from 1; 0 if the session has none.
+	Stanza uint32 `protobuf:"varint,7,opt,name=stanza,proto3" json:"stanza,omitempty"`
+	// The number of the session's stanza before it that left an event; 0 for
+	// the first.
+	StanzaBefore uint32 `protobuf:"varint,8,opt,name=stanza_before,json=stanzaBefore,proto3" json:"stanza_before,omitempty"`
 	// Types that are valid to be assigned to Kind:
 	//
 	//	*Event_AccountCreated
@@ -227,6 +339,16 @@ type Event struct {
 	//	*Event_MessageSent
 	//	*Event_Delivered
 	//	*Event_EdgeLost
+	//	*Event_BlockListChanged
+	//	*Event_PrivacyListChanged
+	//	*Event_PrivacyListChosen
+	//	*Event_VisibilityChanged
+	//	*Event_StanzaHandled
+	//	*Event_NodeItemPublished
+	//	*Event_NodeItemRetracted
+	//	*Event_NodeConfigured
+	//	*Event_NodeDeleted
+	//	*Event_StorageSet
 	Kind          isEvent_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -302,6 +424,20 @@ func (x *Event) GetBinding() []byte {
 		return x.Binding
 	}
 	return nil
+}
+
+func (x *Event) GetStanza() uint32 {
+	if x != nil {
+		return x.Stanza
+	}
+	return 0
+}
+
+func (x *Event) GetStanzaBefore() uint32 {
+	if x != nil {
+		return x.StanzaBefore
+	}
+	return 0
 }
 
 func (x *Event) GetKind() isEvent_Kind {
@@ -455,6 +591,96 @@ func (x *Event) GetEdgeLost() *EdgeLost {
 	return nil
 }
 
+func (x *Event) GetBlockListChanged() *BlockListChanged {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_BlockListChanged); ok {
+			return x.BlockListChanged
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPrivacyListChanged() *PrivacyListChanged {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_PrivacyListChanged); ok {
+			return x.PrivacyListChanged
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPrivacyListChosen() *PrivacyListChosen {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_PrivacyListChosen); ok {
+			return x.PrivacyListChosen
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetVisibilityChanged() *VisibilityChanged {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_VisibilityChanged); ok {
+			return x.VisibilityChanged
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetStanzaHandled() *StanzaHandled {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_StanzaHandled); ok {
+			return x.StanzaHandled
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetNodeItemPublished() *NodeItemPublished {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_NodeItemPublished); ok {
+			return x.NodeItemPublished
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetNodeItemRetracted() *NodeItemRetracted {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_NodeItemRetracted); ok {
+			return x.NodeItemRetracted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetNodeConfigured() *NodeConfigured {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_NodeConfigured); ok {
+			return x.NodeConfigured
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetNodeDeleted() *NodeDeleted {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_NodeDeleted); ok {
+			return x.NodeDeleted
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetStorageSet() *StorageSet {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_StorageSet); ok {
+			return x.StorageSet
+		}
+	}
+	return nil
+}
+
 type isEvent_Kind interface {
 	isEvent_Kind()
 }
@@ -523,6 +749,46 @@ type Event_EdgeLost struct {
 	EdgeLost *EdgeLost `protobuf:"bytes,31,opt,name=edge_lost,json=edgeLost,proto3,oneof"`
 }
 
+type Event_BlockListChanged struct {
+	BlockListChanged *BlockListChanged `protobuf:"bytes,32,opt,name=block_list_changed,json=blockListChanged,proto3,oneof"`
+}
+
+type Event_PrivacyListChanged struct {
+	PrivacyListChanged *PrivacyListChanged `protobuf:"bytes,33,opt,name=privacy_list_changed,json=privacyListChanged,proto3,oneof"`
+}
+
+type Event_PrivacyListChosen struct {
+	PrivacyListChosen *PrivacyListChosen `protobuf:"bytes,34,opt,name=privacy_list_chosen,json=privacyListChosen,proto3,oneof"`
+}
+
+type Event_VisibilityChanged struct {
+	VisibilityChanged *VisibilityChanged `protobuf:"bytes,35,opt,name=visibility_changed,json=visibilityChanged,proto3,oneof"`
+}
+
+type Event_StanzaHandled struct {
+	StanzaHandled *StanzaHandled `protobuf:"bytes,36,opt,name=stanza_handled,json=stanzaHandled,proto3,oneof"`
+}
+
+type Event_NodeItemPublished struct {
+	NodeItemPublished *NodeItemPublished `protobuf:"bytes,37,opt,name=node_item_published,json=nodeItemPublished,proto3,oneof"`
+}
+
+type Event_NodeItemRetracted struct {
+	NodeItemRetracted *NodeItemRetracted `protobuf:"bytes,38,opt,name=node_item_retracted,json=nodeItemRetracted,proto3,oneof"`
+}
+
+type Event_NodeConfigured struct {
+	NodeConfigured *NodeConfigured `protobuf:"bytes,39,opt,name=node_configured,json=nodeConfigured,proto3,oneof"`
+}
+
+type Event_NodeDeleted struct {
+	NodeDeleted *NodeDeleted `protobuf:"bytes,40,opt,name=node_deleted,json=nodeDeleted,proto3,oneof"`
+}
+
+type Event_StorageSet struct {
+	StorageSet *StorageSet `protobuf:"bytes,41,opt,name=storage_set,json=storageSet,proto3,oneof"`
+}
+
 func (*Event_AccountCreated) isEvent_Kind() {}
 
 func (*Event_AccountDeleted) isEvent_Kind() {}
@@ -554,6 +820,26 @@ func (*Event_MessageSent) isEvent_Kind() {}
 func (*Event_Delivered) isEvent_Kind() {}
 
 func (*Event_EdgeLost) isEvent_Kind() {}
+
+func (*Event_BlockListChanged) isEvent_Kind() {}
+
+func (*Event_PrivacyListChanged) isEvent_Kind() {}
+
+func (*Event_PrivacyListChosen) isEvent_Kind() {}
+
+func (*Event_VisibilityChanged) isEvent_Kind() {}
+
+func (*Event_StanzaHandled) isEvent_Kind() {}
+
+func (*Event_NodeItemPublished) isEvent_Kind() {}
+
+func (*Event_NodeItemRetracted) isEvent_Kind() {}
+
+func (*Event_NodeConfigured) isEvent_Kind() {}
+
+func (*Event_NodeDeleted) isEvent_Kind() {}
+
+func (*Event_StorageSet) isEvent_Kind() {}
 
 // AccountCreated opens the history of an account.
 type AccountCreated struct {
@@ -632,10 +918,18 @@ func (*AccountDeleted) Descriptor() ([]byte, []int) {
 // ResourceBound starts a session (RFC 6120, section 7). The event's own id is the
 // session's binding; an earlier binding of the same resource ends here.
 type ResourceBound struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Resource      string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
-	Edge          string                 `protobuf:"bytes,2,opt,name=edge,proto3" json:"edge,omitempty"`
-	Epoch         uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Resource string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Edge     string                 `protobuf:"bytes,2,opt,name=edge,proto3" json:"edge,omitempty"`
+	Epoch    uint64                 `protobuf:"varint,3,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The session goes on with the presence of the resource's last binding, if
+	// that is there: contacts hear nothing.
+	Inherits bool `protobuf:"varint,4,opt,name=inherits,proto3" json:"inherits,omitempty"`
+	// The binding whose session is resumed (XEP-0198); it must be the
+	// resource's last, else nothing is bound. Answered by an Outcome for
+	// request_id.
+	Resumes       []byte `protobuf:"bytes,5,opt,name=resumes,proto3" json:"resumes,omitempty"`
+	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -689,6 +983,27 @@ func (x *ResourceBound) GetEpoch() uint64 {
 		return x.Epoch
 	}
 	return 0
+}
+
+func (x *ResourceBound) GetInherits() bool {
+	if x != nil {
+		return x.Inherits
+	}
+	return false
+}
+
+func (x *ResourceBound) GetResumes() []byte {
+	if x != nil {
+		return x.Resumes
+	}
+	return nil
+}
+
+func (x *ResourceBound) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // ResourceClosed ends the binding named in the envelope.
@@ -1686,6 +2001,897 @@ func (x *EdgeLost) GetEpoch() uint64 {
 	return 0
 }
 
+// BlockListChanged is the owner's block or unblock (XEP-0191).
+type BlockListChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// JIDs of any form: bare, full, domain, domain with resource.
+	Blocked       []string `protobuf:"bytes,1,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	Unblocked     []string `protobuf:"bytes,2,rep,name=unblocked,proto3" json:"unblocked,omitempty"`
+	UnblockedAll  bool     `protobuf:"varint,3,opt,name=unblocked_all,json=unblockedAll,proto3" json:"unblocked_all,omitempty"`
+	RequestId     string   `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string   `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockListChanged) Reset() {
+	*x = BlockListChanged{}
+	mi := &file_schema_event_event_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockListChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockListChanged) ProtoMessage() {}
+
+func (x *BlockListChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockListChanged.ProtoReflect.Descriptor instead.
+func (*BlockListChanged) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *BlockListChanged) GetBlocked() []string {
+	if x != nil {
+		return x.Blocked
+	}
+	return nil
+}
+
+func (x *BlockListChanged) GetUnblocked() []string {
+	if x != nil {
+		return x.Unblocked
+	}
+	return nil
+}
+
+func (x *BlockListChanged) GetUnblockedAll() bool {
+	if x != nil {
+		return x.UnblockedAll
+	}
+	return false
+}
+
+func (x *BlockListChanged) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *BlockListChanged) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// PrivacyListChanged creates, replaces or, without items, removes a privacy
+// list (XEP-0016).
+type PrivacyListChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Items         []*PrivacyItem         `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	RequestId     string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string                 `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivacyListChanged) Reset() {
+	*x = PrivacyListChanged{}
+	mi := &file_schema_event_event_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivacyListChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivacyListChanged) ProtoMessage() {}
+
+func (x *PrivacyListChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivacyListChanged.ProtoReflect.Descriptor instead.
+func (*PrivacyListChanged) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PrivacyListChanged) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PrivacyListChanged) GetItems() []*PrivacyItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+func (x *PrivacyListChanged) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PrivacyListChanged) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// PrivacyItem is a rule of a privacy list (XEP-0016, section 2.1).
+type PrivacyItem struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "", "jid", "group" or "subscription".
+	Type  string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Value string `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Allow bool   `protobuf:"varint,3,opt,name=allow,proto3" json:"allow,omitempty"`
+	Order uint32 `protobuf:"varint,4,opt,name=order,proto3" json:"order,omitempty"`
+	// The kinds it is for; none is all.
+	Message       bool `protobuf:"varint,5,opt,name=message,proto3" json:"message,omitempty"`
+	Iq            bool `protobuf:"varint,6,opt,name=iq,proto3" json:"iq,omitempty"`
+	PresenceIn    bool `protobuf:"varint,7,opt,name=presence_in,json=presenceIn,proto3" json:"presence_in,omitempty"`
+	PresenceOut   bool `protobuf:"varint,8,opt,name=presence_out,json=presenceOut,proto3" json:"presence_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivacyItem) Reset() {
+	*x = PrivacyItem{}
+	mi := &file_schema_event_event_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivacyItem) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivacyItem) ProtoMessage() {}
+
+func (x *PrivacyItem) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivacyItem.ProtoReflect.Descriptor instead.
+func (*PrivacyItem) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PrivacyItem) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *PrivacyItem) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+func (x *PrivacyItem) GetAllow() bool {
+	if x != nil {
+		return x.Allow
+	}
+	return false
+}
+
+func (x *PrivacyItem) GetOrder() uint32 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *PrivacyItem) GetMessage() bool {
+	if x != nil {
+		return x.Message
+	}
+	return false
+}
+
+func (x *PrivacyItem) GetIq() bool {
+	if x != nil {
+		return x.Iq
+	}
+	return false
+}
+
+func (x *PrivacyItem) GetPresenceIn() bool {
+	if x != nil {
+		return x.PresenceIn
+	}
+	return false
+}
+
+func (x *PrivacyItem) GetPresenceOut() bool {
+	if x != nil {
+		return x.PresenceOut
+	}
+	return false
+}
+
+// PrivacyListChosen makes a list the account's default or the session's
+// active one; without a name there is none (XEP-0016, sections 2.4, 2.5).
+type PrivacyListChosen struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Default       bool                   `protobuf:"varint,2,opt,name=default,proto3" json:"default,omitempty"`
+	RequestId     string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string                 `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivacyListChosen) Reset() {
+	*x = PrivacyListChosen{}
+	mi := &file_schema_event_event_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivacyListChosen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivacyListChosen) ProtoMessage() {}
+
+func (x *PrivacyListChosen) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivacyListChosen.ProtoReflect.Descriptor instead.
+func (*PrivacyListChosen) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PrivacyListChosen) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PrivacyListChosen) GetDefault() bool {
+	if x != nil {
+		return x.Default
+	}
+	return false
+}
+
+func (x *PrivacyListChosen) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PrivacyListChosen) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// VisibilityChanged makes a session invisible or visible (XEP-0186).
+type VisibilityChanged struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Resource      string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	Invisible     bool                   `protobuf:"varint,2,opt,name=invisible,proto3" json:"invisible,omitempty"`
+	RequestId     string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VisibilityChanged) Reset() {
+	*x = VisibilityChanged{}
+	mi := &file_schema_event_event_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VisibilityChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VisibilityChanged) ProtoMessage() {}
+
+func (x *VisibilityChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VisibilityChanged.ProtoReflect.Descriptor instead.
+func (*VisibilityChanged) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *VisibilityChanged) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *VisibilityChanged) GetInvisible() bool {
+	if x != nil {
+		return x.Invisible
+	}
+	return false
+}
+
+func (x *VisibilityChanged) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// StanzaHandled tells the history of a sender that its stanza was folded
+// elsewhere and left nothing else here. Its envelope has binding and stanza.
+type StanzaHandled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StanzaHandled) Reset() {
+	*x = StanzaHandled{}
+	mi := &file_schema_event_event_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StanzaHandled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StanzaHandled) ProtoMessage() {}
+
+func (x *StanzaHandled) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StanzaHandled.ProtoReflect.Descriptor instead.
+func (*StanzaHandled) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{24}
+}
+
+// NodeConfig is how a node of an account is configured (XEP-0060, section 16.4.4).
+type NodeConfig struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Access Access                 `protobuf:"varint,1,opt,name=access,proto3,enum=rollcall.event.v1.Access" json:"access,omitempty"`
+	// Items that are kept; 0 is the default, 1.
+	MaxItems uint32 `protobuf:"varint,2,opt,name=max_items,json=maxItems,proto3" json:"max_items,omitempty"`
+	// Items are only notified.
+	Transient bool `protobuf:"varint,3,opt,name=transient,proto3" json:"transient,omitempty"`
+	// The last item is not sent to who becomes available.
+	NoLastItem    bool `protobuf:"varint,4,opt,name=no_last_item,json=noLastItem,proto3" json:"no_last_item,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeConfig) Reset() {
+	*x = NodeConfig{}
+	mi := &file_schema_event_event_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeConfig) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeConfig) ProtoMessage() {}
+
+func (x *NodeConfig) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeConfig.ProtoReflect.Descriptor instead.
+func (*NodeConfig) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *NodeConfig) GetAccess() Access {
+	if x != nil {
+		return x.Access
+	}
+	return Access_ACCESS_UNSPECIFIED
+}
+
+func (x *NodeConfig) GetMaxItems() uint32 {
+	if x != nil {
+		return x.MaxItems
+	}
+	return 0
+}
+
+func (x *NodeConfig) GetTransient() bool {
+	if x != nil {
+		return x.Transient
+	}
+	return false
+}
+
+func (x *NodeConfig) GetNoLastItem() bool {
+	if x != nil {
+		return x.NoLastItem
+	}
+	return false
+}
+
+// NodeItemPublished is an item of a node of the account (XEP-0163). The node is
+// made if it is not there.
+type NodeItemPublished struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Id    string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	// The content of <item/>, as self-contained XML.
+	Payload []byte `protobuf:"bytes,3,opt,name=payload,proto3" json:"payload,omitempty"`
+	// As the node is from now on.
+	Config        *NodeConfig `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
+	RequestId     string      `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string      `protobuf:"bytes,6,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeItemPublished) Reset() {
+	*x = NodeItemPublished{}
+	mi := &file_schema_event_event_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeItemPublished) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeItemPublished) ProtoMessage() {}
+
+func (x *NodeItemPublished) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeItemPublished.ProtoReflect.Descriptor instead.
+func (*NodeItemPublished) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *NodeItemPublished) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *NodeItemPublished) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *NodeItemPublished) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *NodeItemPublished) GetConfig() *NodeConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *NodeItemPublished) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *NodeItemPublished) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// NodeItemRetracted takes an item away.
+type NodeItemRetracted struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Node   string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Id     string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
+	Notify bool                   `protobuf:"varint,3,opt,name=notify,proto3" json:"notify,omitempty"`
+	// Who may hear of it.
+	Access        Access `protobuf:"varint,4,opt,name=access,proto3,enum=rollcall.event.v1.Access" json:"access,omitempty"`
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string `protobuf:"bytes,6,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeItemRetracted) Reset() {
+	*x = NodeItemRetracted{}
+	mi := &file_schema_event_event_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeItemRetracted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeItemRetracted) ProtoMessage() {}
+
+func (x *NodeItemRetracted) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeItemRetracted.ProtoReflect.Descriptor instead.
+func (*NodeItemRetracted) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *NodeItemRetracted) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *NodeItemRetracted) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *NodeItemRetracted) GetNotify() bool {
+	if x != nil {
+		return x.Notify
+	}
+	return false
+}
+
+func (x *NodeItemRetracted) GetAccess() Access {
+	if x != nil {
+		return x.Access
+	}
+	return Access_ACCESS_UNSPECIFIED
+}
+
+func (x *NodeItemRetracted) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *NodeItemRetracted) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// NodeConfigured makes or configures a node.
+type NodeConfigured struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Config        *NodeConfig            `protobuf:"bytes,2,opt,name=config,proto3" json:"config,omitempty"`
+	RequestId     string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string                 `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeConfigured) Reset() {
+	*x = NodeConfigured{}
+	mi := &file_schema_event_event_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeConfigured) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeConfigured) ProtoMessage() {}
+
+func (x *NodeConfigured) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeConfigured.ProtoReflect.Descriptor instead.
+func (*NodeConfigured) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *NodeConfigured) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *NodeConfigured) GetConfig() *NodeConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *NodeConfigured) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *NodeConfigured) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// NodeDeleted takes a node away, or only its items.
+type NodeDeleted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Node  string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Purge bool                   `protobuf:"varint,2,opt,name=purge,proto3" json:"purge,omitempty"`
+	// Who may hear of it.
+	Access        Access `protobuf:"varint,3,opt,name=access,proto3,enum=rollcall.event.v1.Access" json:"access,omitempty"`
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeDeleted) Reset() {
+	*x = NodeDeleted{}
+	mi := &file_schema_event_event_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeDeleted) ProtoMessage() {}
+
+func (x *NodeDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeDeleted.ProtoReflect.Descriptor instead.
+func (*NodeDeleted) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *NodeDeleted) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *NodeDeleted) GetPurge() bool {
+	if x != nil {
+		return x.Purge
+	}
+	return false
+}
+
+func (x *NodeDeleted) GetAccess() Access {
+	if x != nil {
+		return x.Access
+	}
+	return Access_ACCESS_UNSPECIFIED
+}
+
+func (x *NodeDeleted) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *NodeDeleted) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// StorageSet replaces what the account keeps under a name.
+type StorageSet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Space StorageSet_Space       `protobuf:"varint,1,opt,name=space,proto3,enum=rollcall.event.v1.StorageSet_Space" json:"space,omitempty"`
+	Name  string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// The whole element, as self-contained XML; empty removes it.
+	Payload       []byte `protobuf:"bytes,3,opt,name=payload,proto3" json:"payload,omitempty"`
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageSet) Reset() {
+	*x = StorageSet{}
+	mi := &file_schema_event_event_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageSet) ProtoMessage() {}
+
+func (x *StorageSet) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageSet.ProtoReflect.Descriptor instead.
+func (*StorageSet) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *StorageSet) GetSpace() StorageSet_Space {
+	if x != nil {
+		return x.Space
+	}
+	return StorageSet_SPACE_UNSPECIFIED
+}
+
+func (x *StorageSet) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *StorageSet) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *StorageSet) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *StorageSet) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
 // Output is the value of every record in the topic outbox: what an account
 // must hear. The key of the record is the account's bare JID.
 type Output struct {
@@ -1700,6 +2906,9 @@ type Output struct {
 	//	*Output_RosterPush
 	//	*Output_SubscriptionStanza
 	//	*Output_Outcome
+	//	*Output_PolicyChanged
+	//	*Output_BlockListPush
+	//	*Output_PrivacyListPush
 	Kind          isOutput_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1707,7 +2916,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_schema_event_event_proto_msgTypes[19]
+	mi := &file_schema_event_event_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1719,7 +2928,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[19]
+	mi := &file_schema_event_event_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1732,7 +2941,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{19}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Output) GetAt() int64 {
@@ -1797,6 +3006,33 @@ func (x *Output) GetOutcome() *Outcome {
 	return nil
 }
 
+func (x *Output) GetPolicyChanged() *PolicyChanged {
+	if x != nil {
+		if x, ok := x.Kind.(*Output_PolicyChanged); ok {
+			return x.PolicyChanged
+		}
+	}
+	return nil
+}
+
+func (x *Output) GetBlockListPush() *BlockListPush {
+	if x != nil {
+		if x, ok := x.Kind.(*Output_BlockListPush); ok {
+			return x.BlockListPush
+		}
+	}
+	return nil
+}
+
+func (x *Output) GetPrivacyListPush() *PrivacyListPush {
+	if x != nil {
+		if x, ok := x.Kind.(*Output_PrivacyListPush); ok {
+			return x.PrivacyListPush
+		}
+	}
+	return nil
+}
+
 type isOutput_Kind interface {
 	isOutput_Kind()
 }
@@ -1813,11 +3049,29 @@ type Output_Outcome struct {
 	Outcome *Outcome `protobuf:"bytes,18,opt,name=outcome,proto3,oneof"`
 }
 
+type Output_PolicyChanged struct {
+	PolicyChanged *PolicyChanged `protobuf:"bytes,19,opt,name=policy_changed,json=policyChanged,proto3,oneof"`
+}
+
+type Output_BlockListPush struct {
+	BlockListPush *BlockListPush `protobuf:"bytes,20,opt,name=block_list_push,json=blockListPush,proto3,oneof"`
+}
+
+type Output_PrivacyListPush struct {
+	PrivacyListPush *PrivacyListPush `protobuf:"bytes,21,opt,name=privacy_list_push,json=privacyListPush,proto3,oneof"`
+}
+
 func (*Output_RosterPush) isOutput_Kind() {}
 
 func (*Output_SubscriptionStanza) isOutput_Kind() {}
 
 func (*Output_Outcome) isOutput_Kind() {}
+
+func (*Output_PolicyChanged) isOutput_Kind() {}
+
+func (*Output_BlockListPush) isOutput_Kind() {}
+
+func (*Output_PrivacyListPush) isOutput_Kind() {}
 
 // RosterPush tells every interested resource of a changed item (RFC 6121, section 2.1.6).
 type RosterPush struct {
@@ -1831,7 +3085,7 @@ type RosterPush struct {
 
 func (x *RosterPush) Reset() {
 	*x = RosterPush{}
-	mi := &file_schema_event_event_proto_msgTypes[20]
+	mi := &file_schema_event_event_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1843,7 +3097,7 @@ func (x *RosterPush) String() string {
 func (*RosterPush) ProtoMessage() {}
 
 func (x *RosterPush) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[20]
+	mi := &file_schema_event_event_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1856,7 +3110,7 @@ func (x *RosterPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterPush.ProtoReflect.Descriptor instead.
 func (*RosterPush) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{20}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *RosterPush) GetItem() *RosterItem {
@@ -1886,6 +3140,8 @@ type RosterItem struct {
 	PendingIn bool `protobuf:"varint,7,opt,name=pending_in,json=pendingIn,proto3" json:"pending_in,omitempty"`
 	// The item is removed; only the contact counts.
 	Removed bool `protobuf:"varint,8,opt,name=removed,proto3" json:"removed,omitempty"`
+	// The contact is approved before it asks (RFC 6121, section 3.4).
+	Approved bool `protobuf:"varint,10,opt,name=approved,proto3" json:"approved,omitempty"`
 	// The change gives nothing to show (none + pending in): for followers only, not for clients.
 	Hidden        bool `protobuf:"varint,9,opt,name=hidden,proto3" json:"hidden,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1894,7 +3150,7 @@ type RosterItem struct {
 
 func (x *RosterItem) Reset() {
 	*x = RosterItem{}
-	mi := &file_schema_event_event_proto_msgTypes[21]
+	mi := &file_schema_event_event_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1906,7 +3162,7 @@ func (x *RosterItem) String() string {
 func (*RosterItem) ProtoMessage() {}
 
 func (x *RosterItem) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[21]
+	mi := &file_schema_event_event_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1919,7 +3175,7 @@ func (x *RosterItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterItem.ProtoReflect.Descriptor instead.
 func (*RosterItem) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{21}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RosterItem) GetContact() string {
@@ -1978,6 +3234,13 @@ func (x *RosterItem) GetRemoved() bool {
 	return false
 }
 
+func (x *RosterItem) GetApproved() bool {
+	if x != nil {
+		return x.Approved
+	}
+	return false
+}
+
 func (x *RosterItem) GetHidden() bool {
 	if x != nil {
 		return x.Hidden
@@ -1997,7 +3260,7 @@ type SubscriptionStanza struct {
 
 func (x *SubscriptionStanza) Reset() {
 	*x = SubscriptionStanza{}
-	mi := &file_schema_event_event_proto_msgTypes[22]
+	mi := &file_schema_event_event_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2009,7 +3272,7 @@ func (x *SubscriptionStanza) String() string {
 func (*SubscriptionStanza) ProtoMessage() {}
 
 func (x *SubscriptionStanza) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[22]
+	mi := &file_schema_event_event_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2022,7 +3285,7 @@ func (x *SubscriptionStanza) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionStanza.ProtoReflect.Descriptor instead.
 func (*SubscriptionStanza) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{22}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *SubscriptionStanza) GetFrom() string {
@@ -2058,14 +3321,19 @@ type Outcome struct {
 	Stanza Stanza `protobuf:"varint,4,opt,name=stanza,proto3,enum=rollcall.event.v1.Stanza" json:"stanza,omitempty"`
 	Id     string `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
 	// A stanza error condition (RFC 6120, section 8.3.3); empty for success.
-	Condition     string `protobuf:"bytes,6,opt,name=condition,proto3" json:"condition,omitempty"`
+	Condition string `protobuf:"bytes,6,opt,name=condition,proto3" json:"condition,omitempty"`
+	// Of a resumed session: the last of the client's stanzas up to which each
+	// that leaves an event has left it.
+	Handled uint32 `protobuf:"varint,7,opt,name=handled,proto3" json:"handled,omitempty"`
+	// Of a resumed session: the offset of the ResourceBound that began it.
+	Bound         int64 `protobuf:"varint,8,opt,name=bound,proto3" json:"bound,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_schema_event_event_proto_msgTypes[23]
+	mi := &file_schema_event_event_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2077,7 +3345,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[23]
+	mi := &file_schema_event_event_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2090,7 +3358,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{23}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *Outcome) GetBinding() []byte {
@@ -2135,18 +3403,451 @@ func (x *Outcome) GetCondition() string {
 	return ""
 }
 
+func (x *Outcome) GetHandled() uint32 {
+	if x != nil {
+		return x.Handled
+	}
+	return 0
+}
+
+func (x *Outcome) GetBound() int64 {
+	if x != nil {
+		return x.Bound
+	}
+	return 0
+}
+
+// PolicyChanged gives the policy of the account from an offset on.
+type PolicyChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Absent: everything is let through.
+	Policy        *Policy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	Version       int64   `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyChanged) Reset() {
+	*x = PolicyChanged{}
+	mi := &file_schema_event_event_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyChanged) ProtoMessage() {}
+
+func (x *PolicyChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyChanged.ProtoReflect.Descriptor instead.
+func (*PolicyChanged) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PolicyChanged) GetPolicy() *Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+func (x *PolicyChanged) GetVersion() int64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// Policy is what an account lets through, compiled from its block list, its
+// privacy lists, the roster that these refer to, and its invisible sessions.
+type Policy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// XEP-0191: nothing from or to these JIDs.
+	Blocked []string `protobuf:"bytes,1,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	// Of sessions without a list of their own.
+	DefaultRules []*PolicyRule    `protobuf:"bytes,2,rep,name=default_rules,json=defaultRules,proto3" json:"default_rules,omitempty"`
+	Sessions     []*SessionPolicy `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	// Rules depend on the roster.
+	Roster        bool `protobuf:"varint,4,opt,name=roster,proto3" json:"roster,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Policy) Reset() {
+	*x = Policy{}
+	mi := &file_schema_event_event_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Policy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Policy) ProtoMessage() {}
+
+func (x *Policy) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Policy.ProtoReflect.Descriptor instead.
+func (*Policy) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *Policy) GetBlocked() []string {
+	if x != nil {
+		return x.Blocked
+	}
+	return nil
+}
+
+func (x *Policy) GetDefaultRules() []*PolicyRule {
+	if x != nil {
+		return x.DefaultRules
+	}
+	return nil
+}
+
+func (x *Policy) GetSessions() []*SessionPolicy {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+func (x *Policy) GetRoster() bool {
+	if x != nil {
+		return x.Roster
+	}
+	return false
+}
+
+// SessionPolicy is what differs for one resource.
+type SessionPolicy struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Resource string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// It has an active list: rules count instead of the default ones.
+	Active        bool          `protobuf:"varint,2,opt,name=active,proto3" json:"active,omitempty"`
+	Rules         []*PolicyRule `protobuf:"bytes,3,rep,name=rules,proto3" json:"rules,omitempty"`
+	Invisible     bool          `protobuf:"varint,4,opt,name=invisible,proto3" json:"invisible,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SessionPolicy) Reset() {
+	*x = SessionPolicy{}
+	mi := &file_schema_event_event_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SessionPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SessionPolicy) ProtoMessage() {}
+
+func (x *SessionPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SessionPolicy.ProtoReflect.Descriptor instead.
+func (*SessionPolicy) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *SessionPolicy) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *SessionPolicy) GetActive() bool {
+	if x != nil {
+		return x.Active
+	}
+	return false
+}
+
+func (x *SessionPolicy) GetRules() []*PolicyRule {
+	if x != nil {
+		return x.Rules
+	}
+	return nil
+}
+
+func (x *SessionPolicy) GetInvisible() bool {
+	if x != nil {
+		return x.Invisible
+	}
+	return false
+}
+
+// PolicyRule is one rule; the first that matches decides, none allows.
+type PolicyRule struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Allow bool                   `protobuf:"varint,1,opt,name=allow,proto3" json:"allow,omitempty"`
+	// Matches everybody, but see jid, contacts and others.
+	All bool `protobuf:"varint,2,opt,name=all,proto3" json:"all,omitempty"`
+	// Matches a JID as XEP-0016, section 2.1, says.
+	Jid string `protobuf:"bytes,3,opt,name=jid,proto3" json:"jid,omitempty"`
+	// Matches these bare JIDs, or, with others, all but these.
+	Contacts []string `protobuf:"bytes,4,rep,name=contacts,proto3" json:"contacts,omitempty"`
+	Others   bool     `protobuf:"varint,5,opt,name=others,proto3" json:"others,omitempty"`
+	// The kinds it is for; none is all.
+	Message       bool `protobuf:"varint,6,opt,name=message,proto3" json:"message,omitempty"`
+	Iq            bool `protobuf:"varint,7,opt,name=iq,proto3" json:"iq,omitempty"`
+	PresenceIn    bool `protobuf:"varint,8,opt,name=presence_in,json=presenceIn,proto3" json:"presence_in,omitempty"`
+	PresenceOut   bool `protobuf:"varint,9,opt,name=presence_out,json=presenceOut,proto3" json:"presence_out,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PolicyRule) Reset() {
+	*x = PolicyRule{}
+	mi := &file_schema_event_event_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PolicyRule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PolicyRule) ProtoMessage() {}
+
+func (x *PolicyRule) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PolicyRule.ProtoReflect.Descriptor instead.
+func (*PolicyRule) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *PolicyRule) GetAllow() bool {
+	if x != nil {
+		return x.Allow
+	}
+	return false
+}
+
+func (x *PolicyRule) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+func (x *PolicyRule) GetJid() string {
+	if x != nil {
+		return x.Jid
+	}
+	return ""
+}
+
+func (x *PolicyRule) GetContacts() []string {
+	if x != nil {
+		return x.Contacts
+	}
+	return nil
+}
+
+func (x *PolicyRule) GetOthers() bool {
+	if x != nil {
+		return x.Others
+	}
+	return false
+}
+
+func (x *PolicyRule) GetMessage() bool {
+	if x != nil {
+		return x.Message
+	}
+	return false
+}
+
+func (x *PolicyRule) GetIq() bool {
+	if x != nil {
+		return x.Iq
+	}
+	return false
+}
+
+func (x *PolicyRule) GetPresenceIn() bool {
+	if x != nil {
+		return x.PresenceIn
+	}
+	return false
+}
+
+func (x *PolicyRule) GetPresenceOut() bool {
+	if x != nil {
+		return x.PresenceOut
+	}
+	return false
+}
+
+// BlockListPush tells the sessions that asked for the block list of a change
+// (XEP-0191, section 3.3).
+type BlockListPush struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Blocked       []string               `protobuf:"bytes,1,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	Unblocked     []string               `protobuf:"bytes,2,rep,name=unblocked,proto3" json:"unblocked,omitempty"`
+	UnblockedAll  bool                   `protobuf:"varint,3,opt,name=unblocked_all,json=unblockedAll,proto3" json:"unblocked_all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BlockListPush) Reset() {
+	*x = BlockListPush{}
+	mi := &file_schema_event_event_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BlockListPush) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BlockListPush) ProtoMessage() {}
+
+func (x *BlockListPush) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BlockListPush.ProtoReflect.Descriptor instead.
+func (*BlockListPush) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *BlockListPush) GetBlocked() []string {
+	if x != nil {
+		return x.Blocked
+	}
+	return nil
+}
+
+func (x *BlockListPush) GetUnblocked() []string {
+	if x != nil {
+		return x.Unblocked
+	}
+	return nil
+}
+
+func (x *BlockListPush) GetUnblockedAll() bool {
+	if x != nil {
+		return x.UnblockedAll
+	}
+	return false
+}
+
+// PrivacyListPush tells of a changed list (XEP-0016, section 2.6).
+type PrivacyListPush struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivacyListPush) Reset() {
+	*x = PrivacyListPush{}
+	mi := &file_schema_event_event_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivacyListPush) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivacyListPush) ProtoMessage() {}
+
+func (x *PrivacyListPush) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivacyListPush.ProtoReflect.Descriptor instead.
+func (*PrivacyListPush) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *PrivacyListPush) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 var File_schema_event_event_proto protoreflect.FileDescriptor
 
 const file_schema_event_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18schema/event/event.proto\x12\x11rollcall.event.v1\"\x8c\v\n" +
+	"\x18schema/event/event.proto\x12\x11rollcall.event.v1\"\xf8\x11\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x16\n" +
 	"\x06origin\x18\x03 \x01(\tR\x06origin\x12\x1a\n" +
 	"\bsequence\x18\x04 \x01(\x04R\bsequence\x12\x14\n" +
 	"\x05index\x18\x05 \x01(\rR\x05index\x12\x18\n" +
-	"\abinding\x18\x06 \x01(\fR\abinding\x12L\n" +
+	"\abinding\x18\x06 \x01(\fR\abinding\x12\x16\n" +
+	"\x06stanza\x18\a \x01(\rR\x06stanza\x12#\n" +
+	"\rstanza_before\x18\b \x01(\rR\fstanzaBefore\x12L\n" +
 	"\x0faccount_created\x18\x10 \x01(\v2!.rollcall.event.v1.AccountCreatedH\x00R\x0eaccountCreated\x12L\n" +
 	"\x0faccount_deleted\x18\x11 \x01(\v2!.rollcall.event.v1.AccountDeletedH\x00R\x0eaccountDeleted\x12I\n" +
 	"\x0eresource_bound\x18\x12 \x01(\v2 .rollcall.event.v1.ResourceBoundH\x00R\rresourceBound\x12L\n" +
@@ -2162,14 +3863,29 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x10message_accepted\x18\x1c \x01(\v2\".rollcall.event.v1.MessageAcceptedH\x00R\x0fmessageAccepted\x12C\n" +
 	"\fmessage_sent\x18\x1d \x01(\v2\x1e.rollcall.event.v1.MessageSentH\x00R\vmessageSent\x12<\n" +
 	"\tdelivered\x18\x1e \x01(\v2\x1c.rollcall.event.v1.DeliveredH\x00R\tdelivered\x12:\n" +
-	"\tedge_lost\x18\x1f \x01(\v2\x1b.rollcall.event.v1.EdgeLostH\x00R\bedgeLostB\x06\n" +
+	"\tedge_lost\x18\x1f \x01(\v2\x1b.rollcall.event.v1.EdgeLostH\x00R\bedgeLost\x12S\n" +
+	"\x12block_list_changed\x18  \x01(\v2#.rollcall.event.v1.BlockListChangedH\x00R\x10blockListChanged\x12Y\n" +
+	"\x14privacy_list_changed\x18! \x01(\v2%.rollcall.event.v1.PrivacyListChangedH\x00R\x12privacyListChanged\x12V\n" +
+	"\x13privacy_list_chosen\x18\" \x01(\v2$.rollcall.event.v1.PrivacyListChosenH\x00R\x11privacyListChosen\x12U\n" +
+	"\x12visibility_changed\x18# \x01(\v2$.rollcall.event.v1.VisibilityChangedH\x00R\x11visibilityChanged\x12I\n" +
+	"\x0estanza_handled\x18$ \x01(\v2 .rollcall.event.v1.StanzaHandledH\x00R\rstanzaHandled\x12V\n" +
+	"\x13node_item_published\x18% \x01(\v2$.rollcall.event.v1.NodeItemPublishedH\x00R\x11nodeItemPublished\x12V\n" +
+	"\x13node_item_retracted\x18& \x01(\v2$.rollcall.event.v1.NodeItemRetractedH\x00R\x11nodeItemRetracted\x12L\n" +
+	"\x0fnode_configured\x18' \x01(\v2!.rollcall.event.v1.NodeConfiguredH\x00R\x0enodeConfigured\x12C\n" +
+	"\fnode_deleted\x18( \x01(\v2\x1e.rollcall.event.v1.NodeDeletedH\x00R\vnodeDeleted\x12@\n" +
+	"\vstorage_set\x18) \x01(\v2\x1d.rollcall.event.v1.StorageSetH\x00R\n" +
+	"storageSetB\x06\n" +
 	"\x04kind\"\x10\n" +
 	"\x0eAccountCreated\"\x10\n" +
-	"\x0eAccountDeleted\"U\n" +
+	"\x0eAccountDeleted\"\xaa\x01\n" +
 	"\rResourceBound\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x12\n" +
 	"\x04edge\x18\x02 \x01(\tR\x04edge\x12\x14\n" +
-	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\"D\n" +
+	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x1a\n" +
+	"\binherits\x18\x04 \x01(\bR\binherits\x12\x18\n" +
+	"\aresumes\x18\x05 \x01(\fR\aresumes\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\"D\n" +
 	"\x0eResourceClosed\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x90\x01\n" +
@@ -2238,7 +3954,90 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\bresource\x18\x02 \x01(\tR\bresource\"4\n" +
 	"\bEdgeLost\x12\x12\n" +
 	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x14\n" +
-	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xbe\x02\n" +
+	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xaa\x01\n" +
+	"\x10BlockListChanged\x12\x18\n" +
+	"\ablocked\x18\x01 \x03(\tR\ablocked\x12\x1c\n" +
+	"\tunblocked\x18\x02 \x03(\tR\tunblocked\x12#\n" +
+	"\runblocked_all\x18\x03 \x01(\bR\funblockedAll\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x05 \x01(\tR\bresource\"\x99\x01\n" +
+	"\x12PrivacyListChanged\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\x05items\x18\x02 \x03(\v2\x1e.rollcall.event.v1.PrivacyItemR\x05items\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\"\xd1\x01\n" +
+	"\vPrivacyItem\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value\x12\x14\n" +
+	"\x05allow\x18\x03 \x01(\bR\x05allow\x12\x14\n" +
+	"\x05order\x18\x04 \x01(\rR\x05order\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\bR\amessage\x12\x0e\n" +
+	"\x02iq\x18\x06 \x01(\bR\x02iq\x12\x1f\n" +
+	"\vpresence_in\x18\a \x01(\bR\n" +
+	"presenceIn\x12!\n" +
+	"\fpresence_out\x18\b \x01(\bR\vpresenceOut\"|\n" +
+	"\x11PrivacyListChosen\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\adefault\x18\x02 \x01(\bR\adefault\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\"l\n" +
+	"\x11VisibilityChanged\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x1c\n" +
+	"\tinvisible\x18\x02 \x01(\bR\tinvisible\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"\x0f\n" +
+	"\rStanzaHandled\"\x9c\x01\n" +
+	"\n" +
+	"NodeConfig\x121\n" +
+	"\x06access\x18\x01 \x01(\x0e2\x19.rollcall.event.v1.AccessR\x06access\x12\x1b\n" +
+	"\tmax_items\x18\x02 \x01(\rR\bmaxItems\x12\x1c\n" +
+	"\ttransient\x18\x03 \x01(\bR\ttransient\x12 \n" +
+	"\fno_last_item\x18\x04 \x01(\bR\n" +
+	"noLastItem\"\xc3\x01\n" +
+	"\x11NodeItemPublished\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x18\n" +
+	"\apayload\x18\x03 \x01(\fR\apayload\x125\n" +
+	"\x06config\x18\x04 \x01(\v2\x1d.rollcall.event.v1.NodeConfigR\x06config\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x06 \x01(\tR\bresource\"\xbd\x01\n" +
+	"\x11NodeItemRetracted\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x16\n" +
+	"\x06notify\x18\x03 \x01(\bR\x06notify\x121\n" +
+	"\x06access\x18\x04 \x01(\x0e2\x19.rollcall.event.v1.AccessR\x06access\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x06 \x01(\tR\bresource\"\x96\x01\n" +
+	"\x0eNodeConfigured\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x125\n" +
+	"\x06config\x18\x02 \x01(\v2\x1d.rollcall.event.v1.NodeConfigR\x06config\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\"\xa5\x01\n" +
+	"\vNodeDeleted\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05purge\x18\x02 \x01(\bR\x05purge\x121\n" +
+	"\x06access\x18\x03 \x01(\x0e2\x19.rollcall.event.v1.AccessR\x06access\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x05 \x01(\tR\bresource\"\xf4\x01\n" +
+	"\n" +
+	"StorageSet\x129\n" +
+	"\x05space\x18\x01 \x01(\x0e2#.rollcall.event.v1.StorageSet.SpaceR\x05space\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x18\n" +
+	"\apayload\x18\x03 \x01(\fR\apayload\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x05 \x01(\tR\bresource\"B\n" +
+	"\x05Space\x12\x15\n" +
+	"\x11SPACE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vSPACE_VCARD\x10\x01\x12\x11\n" +
+	"\rSPACE_PRIVATE\x10\x02\"\xa7\x04\n" +
 	"\x06Output\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x16\n" +
 	"\x06origin\x18\x02 \x01(\tR\x06origin\x12\x1a\n" +
@@ -2247,12 +4046,15 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\vroster_push\x18\x10 \x01(\v2\x1d.rollcall.event.v1.RosterPushH\x00R\n" +
 	"rosterPush\x12X\n" +
 	"\x13subscription_stanza\x18\x11 \x01(\v2%.rollcall.event.v1.SubscriptionStanzaH\x00R\x12subscriptionStanza\x126\n" +
-	"\aoutcome\x18\x12 \x01(\v2\x1a.rollcall.event.v1.OutcomeH\x00R\aoutcomeB\x06\n" +
+	"\aoutcome\x18\x12 \x01(\v2\x1a.rollcall.event.v1.OutcomeH\x00R\aoutcome\x12I\n" +
+	"\x0epolicy_changed\x18\x13 \x01(\v2 .rollcall.event.v1.PolicyChangedH\x00R\rpolicyChanged\x12J\n" +
+	"\x0fblock_list_push\x18\x14 \x01(\v2 .rollcall.event.v1.BlockListPushH\x00R\rblockListPush\x12P\n" +
+	"\x11privacy_list_push\x18\x15 \x01(\v2\".rollcall.event.v1.PrivacyListPushH\x00R\x0fprivacyListPushB\x06\n" +
 	"\x04kind\"Y\n" +
 	"\n" +
 	"RosterPush\x121\n" +
 	"\x04item\x18\x01 \x01(\v2\x1d.rollcall.event.v1.RosterItemR\x04item\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x03R\aversion\"\xe8\x01\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"\x84\x02\n" +
 	"\n" +
 	"RosterItem\x12\x18\n" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12\x12\n" +
@@ -2264,19 +4066,54 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"pendingOut\x12\x1d\n" +
 	"\n" +
 	"pending_in\x18\a \x01(\bR\tpendingIn\x12\x18\n" +
-	"\aremoved\x18\b \x01(\bR\aremoved\x12\x16\n" +
+	"\aremoved\x18\b \x01(\bR\aremoved\x12\x1a\n" +
+	"\bapproved\x18\n" +
+	" \x01(\bR\bapproved\x12\x16\n" +
 	"\x06hidden\x18\t \x01(\bR\x06hidden\"\x8e\x01\n" +
 	"\x12SubscriptionStanza\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12+\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x17.rollcall.event.v1.VerbR\x04verb\x127\n" +
-	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\xb4\x01\n" +
+	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\xe4\x01\n" +
 	"\aOutcome\x12\x18\n" +
 	"\abinding\x18\x01 \x01(\fR\abinding\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x121\n" +
 	"\x06stanza\x18\x04 \x01(\x0e2\x19.rollcall.event.v1.StanzaR\x06stanza\x12\x0e\n" +
 	"\x02id\x18\x05 \x01(\tR\x02id\x12\x1c\n" +
-	"\tcondition\x18\x06 \x01(\tR\tcondition*r\n" +
+	"\tcondition\x18\x06 \x01(\tR\tcondition\x12\x18\n" +
+	"\ahandled\x18\a \x01(\rR\ahandled\x12\x14\n" +
+	"\x05bound\x18\b \x01(\x03R\x05bound\"\\\n" +
+	"\rPolicyChanged\x121\n" +
+	"\x06policy\x18\x01 \x01(\v2\x19.rollcall.event.v1.PolicyR\x06policy\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"\xbc\x01\n" +
+	"\x06Policy\x12\x18\n" +
+	"\ablocked\x18\x01 \x03(\tR\ablocked\x12B\n" +
+	"\rdefault_rules\x18\x02 \x03(\v2\x1d.rollcall.event.v1.PolicyRuleR\fdefaultRules\x12<\n" +
+	"\bsessions\x18\x03 \x03(\v2 .rollcall.event.v1.SessionPolicyR\bsessions\x12\x16\n" +
+	"\x06roster\x18\x04 \x01(\bR\x06roster\"\x96\x01\n" +
+	"\rSessionPolicy\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
+	"\x06active\x18\x02 \x01(\bR\x06active\x123\n" +
+	"\x05rules\x18\x03 \x03(\v2\x1d.rollcall.event.v1.PolicyRuleR\x05rules\x12\x1c\n" +
+	"\tinvisible\x18\x04 \x01(\bR\tinvisible\"\xe8\x01\n" +
+	"\n" +
+	"PolicyRule\x12\x14\n" +
+	"\x05allow\x18\x01 \x01(\bR\x05allow\x12\x10\n" +
+	"\x03all\x18\x02 \x01(\bR\x03all\x12\x10\n" +
+	"\x03jid\x18\x03 \x01(\tR\x03jid\x12\x1a\n" +
+	"\bcontacts\x18\x04 \x03(\tR\bcontacts\x12\x16\n" +
+	"\x06others\x18\x05 \x01(\bR\x06others\x12\x18\n" +
+	"\amessage\x18\x06 \x01(\bR\amessage\x12\x0e\n" +
+	"\x02iq\x18\a \x01(\bR\x02iq\x12\x1f\n" +
+	"\vpresence_in\x18\b \x01(\bR\n" +
+	"presenceIn\x12!\n" +
+	"\fpresence_out\x18\t \x01(\bR\vpresenceOut\"l\n" +
+	"\rBlockListPush\x12\x18\n" +
+	"\ablocked\x18\x01 \x03(\tR\ablocked\x12\x1c\n" +
+	"\tunblocked\x18\x02 \x03(\tR\tunblocked\x12#\n" +
+	"\runblocked_all\x18\x03 \x01(\bR\funblockedAll\"%\n" +
+	"\x0fPrivacyListPush\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name*r\n" +
 	"\x04Verb\x12\x14\n" +
 	"\x10VERB_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eVERB_SUBSCRIBE\x10\x01\x12\x13\n" +
@@ -2290,6 +4127,11 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x15MESSAGE_TYPE_HEADLINE\x10\x03\x12\x1a\n" +
 	"\x16MESSAGE_TYPE_GROUPCHAT\x10\x04\x12\x16\n" +
 	"\x12MESSAGE_TYPE_ERROR\x10\x05*X\n" +
+	"\x06Access\x12\x16\n" +
+	"\x12ACCESS_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fACCESS_PRESENCE\x10\x01\x12\x0f\n" +
+	"\vACCESS_OPEN\x10\x02\x12\x10\n" +
+	"\fACCESS_OWNER\x10\x03*X\n" +
 	"\x06Stanza\x12\x16\n" +
 	"\x12STANZA_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSTANZA_MESSAGE\x10\x01\x12\x13\n" +
@@ -2308,77 +4150,121 @@ func file_schema_event_event_proto_rawDescGZIP() []byte {
 	return file_schema_event_event_proto_rawDescData
 }
 
-var file_schema_event_event_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_schema_event_event_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_schema_event_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_schema_event_event_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
 var file_schema_event_event_proto_goTypes = []any{
 	(Verb)(0),                    // 0: rollcall.event.v1.Verb
 	(MessageType)(0),             // 1: rollcall.event.v1.MessageType
-	(Stanza)(0),                  // 2: rollcall.event.v1.Stanza
-	(*Event)(nil),                // 3: rollcall.event.v1.Event
-	(*AccountCreated)(nil),       // 4: rollcall.event.v1.AccountCreated
-	(*AccountDeleted)(nil),       // 5: rollcall.event.v1.AccountDeleted
-	(*ResourceBound)(nil),        // 6: rollcall.event.v1.ResourceBound
-	(*ResourceClosed)(nil),       // 7: rollcall.event.v1.ResourceClosed
-	(*Presence)(nil),             // 8: rollcall.event.v1.Presence
-	(*PresenceAvailable)(nil),    // 9: rollcall.event.v1.PresenceAvailable
-	(*PresenceUnavailable)(nil),  // 10: rollcall.event.v1.PresenceUnavailable
-	(*DirectedPresence)(nil),     // 11: rollcall.event.v1.DirectedPresence
-	(*DirectedReceived)(nil),     // 12: rollcall.event.v1.DirectedReceived
-	(*RosterItemSet)(nil),        // 13: rollcall.event.v1.RosterItemSet
-	(*RosterItemRemoved)(nil),    // 14: rollcall.event.v1.RosterItemRemoved
-	(*SubscriptionSent)(nil),     // 15: rollcall.event.v1.SubscriptionSent
-	(*SubscriptionReceived)(nil), // 16: rollcall.event.v1.SubscriptionReceived
-	(*Message)(nil),              // 17: rollcall.event.v1.Message
-	(*MessageAccepted)(nil),      // 18: rollcall.event.v1.MessageAccepted
-	(*MessageSent)(nil),          // 19: rollcall.event.v1.MessageSent
-	(*Delivered)(nil),            // 20: rollcall.event.v1.Delivered
-	(*EdgeLost)(nil),             // 21: rollcall.event.v1.EdgeLost
-	(*Output)(nil),               // 22: rollcall.event.v1.Output
-	(*RosterPush)(nil),           // 23: rollcall.event.v1.RosterPush
-	(*RosterItem)(nil),           // 24: rollcall.event.v1.RosterItem
-	(*SubscriptionStanza)(nil),   // 25: rollcall.event.v1.SubscriptionStanza
-	(*Outcome)(nil),              // 26: rollcall.event.v1.Outcome
+	(Access)(0),                  // 2: rollcall.event.v1.Access
+	(Stanza)(0),                  // 3: rollcall.event.v1.Stanza
+	(StorageSet_Space)(0),        // 4: rollcall.event.v1.StorageSet.Space
+	(*Event)(nil),                // 5: rollcall.event.v1.Event
+	(*AccountCreated)(nil),       // 6: rollcall.event.v1.AccountCreated
+	(*AccountDeleted)(nil),       // 7: rollcall.event.v1.AccountDeleted
+	(*ResourceBound)(nil),        // 8: rollcall.event.v1.ResourceBound
+	(*ResourceClosed)(nil),       // 9: rollcall.event.v1.ResourceClosed
+	(*Presence)(nil),             // 10: rollcall.event.v1.Presence
+	(*PresenceAvailable)(nil),    // 11: rollcall.event.v1.PresenceAvailable
+	(*PresenceUnavailable)(nil),  // 12: rollcall.event.v1.PresenceUnavailable
+	(*DirectedPresence)(nil),     // 13: rollcall.event.v1.DirectedPresence
+	(*DirectedReceived)(nil),     // 14: rollcall.event.v1.DirectedReceived
+	(*RosterItemSet)(nil),        // 15: rollcall.event.v1.RosterItemSet
+	(*RosterItemRemoved)(nil),    // 16: rollcall.event.v1.RosterItemRemoved
+	(*SubscriptionSent)(nil),     // 17: rollcall.event.v1.SubscriptionSent
+	(*SubscriptionReceived)(nil), // 18: rollcall.event.v1.SubscriptionReceived
+	(*Message)(nil),              // 19: rollcall.event.v1.Message
+	(*MessageAccepted)(nil),      // 20: rollcall.event.v1.MessageAccepted
+	(*MessageSent)(nil),          // 21: rollcall.event.v1.MessageSent
+	(*Delivered)(nil),            // 22: rollcall.event.v1.Delivered
+	(*EdgeLost)(nil),             // 23: rollcall.event.v1.EdgeLost
+	(*BlockListChanged)(nil),     // 24: rollcall.event.v1.BlockListChanged
+	(*PrivacyListChanged)(nil),   // 25: rollcall.event.v1.PrivacyListChanged
+	(*PrivacyItem)(nil),          // 26: rollcall.event.v1.PrivacyItem
+	(*PrivacyListChosen)(nil),    // 27: rollcall.event.v1.PrivacyListChosen
+	(*VisibilityChanged)(nil),    // 28: rollcall.event.v1.VisibilityChanged
+	(*StanzaHandled)(nil),        // 29: rollcall.event.v1.StanzaHandled
+	(*NodeConfig)(nil),           // 30: rollcall.event.v1.NodeConfig
+	(*NodeItemPublished)(nil),    // 31: rollcall.event.v1.NodeItemPublished
+	(*NodeItemRetracted)(nil),    // 32: rollcall.event.v1.NodeItemRetracted
+	(*NodeConfigured)(nil),       // 33: rollcall.event.v1.NodeConfigured
+	(*NodeDeleted)(nil),          // 34: rollcall.event.v1.NodeDeleted
+	(*StorageSet)(nil),           // 35: rollcall.event.v1.StorageSet
+	(*Output)(nil),               // 36: rollcall.event.v1.Output
+	(*RosterPush)(nil),           // 37: rollcall.event.v1.RosterPush
+	(*RosterItem)(nil),           // 38: rollcall.event.v1.RosterItem
+	(*SubscriptionStanza)(nil),   // 39: rollcall.event.v1.SubscriptionStanza
+	(*Outcome)(nil),              // 40: rollcall.event.v1.Outcome
+	(*PolicyChanged)(nil),        // 41: rollcall.event.v1.PolicyChanged
+	(*Policy)(nil),               // 42: rollcall.event.v1.Policy
+	(*SessionPolicy)(nil),        // 43: rollcall.event.v1.SessionPolicy
+	(*PolicyRule)(nil),           // 44: rollcall.event.v1.PolicyRule
+	(*BlockListPush)(nil),        // 45: rollcall.event.v1.BlockListPush
+	(*PrivacyListPush)(nil),      // 46: rollcall.event.v1.PrivacyListPush
 }
 var file_schema_event_event_proto_depIdxs = []int32{
-	4,  // 0: rollcall.event.v1.Event.account_created:type_name -> rollcall.event.v1.AccountCreated
-	5,  // 1: rollcall.event.v1.Event.account_deleted:type_name -> rollcall.event.v1.AccountDeleted
-	6,  // 2: rollcall.event.v1.Event.resource_bound:type_name -> rollcall.event.v1.ResourceBound
-	7,  // 3: rollcall.event.v1.Event.resource_closed:type_name -> rollcall.event.v1.ResourceClosed
-	9,  // 4: rollcall.event.v1.Event.presence_available:type_name -> rollcall.event.v1.PresenceAvailable
-	10, // 5: rollcall.event.v1.Event.presence_unavailable:type_name -> rollcall.event.v1.PresenceUnavailable
-	11, // 6: rollcall.event.v1.Event.directed_presence:type_name -> rollcall.event.v1.DirectedPresence
-	12, // 7: rollcall.event.v1.Event.directed_received:type_name -> rollcall.event.v1.DirectedReceived
-	13, // 8: rollcall.event.v1.Event.roster_item_set:type_name -> rollcall.event.v1.RosterItemSet
-	14, // 9: rollcall.event.v1.Event.roster_item_removed:type_name -> rollcall.event.v1.RosterItemRemoved
-	15, // 10: rollcall.event.v1.Event.subscription_sent:type_name -> rollcall.event.v1.SubscriptionSent
-	16, // 11: rollcall.event.v1.Event.subscription_received:type_name -> rollcall.event.v1.SubscriptionReceived
-	18, // 12: rollcall.event.v1.Event.message_accepted:type_name -> rollcall.event.v1.MessageAccepted
-	19, // 13: rollcall.event.v1.Event.message_sent:type_name -> rollcall.event.v1.MessageSent
-	20, // 14: rollcall.event.v1.Event.delivered:type_name -> rollcall.event.v1.Delivered
-	21, // 15: rollcall.event.v1.Event.edge_lost:type_name -> rollcall.event.v1.EdgeLost
-	8,  // 16: rollcall.event.v1.PresenceAvailable.presence:type_name -> rollcall.event.v1.Presence
-	8,  // 17: rollcall.event.v1.PresenceUnavailable.presence:type_name -> rollcall.event.v1.Presence
-	8,  // 18: rollcall.event.v1.DirectedPresence.presence:type_name -> rollcall.event.v1.Presence
-	8,  // 19: rollcall.event.v1.DirectedReceived.presence:type_name -> rollcall.event.v1.Presence
-	0,  // 20: rollcall.event.v1.SubscriptionSent.verb:type_name -> rollcall.event.v1.Verb
-	8,  // 21: rollcall.event.v1.SubscriptionSent.presence:type_name -> rollcall.event.v1.Presence
-	0,  // 22: rollcall.event.v1.SubscriptionReceived.verb:type_name -> rollcall.event.v1.Verb
-	8,  // 23: rollcall.event.v1.SubscriptionReceived.presence:type_name -> rollcall.event.v1.Presence
-	1,  // 24: rollcall.event.v1.Message.type:type_name -> rollcall.event.v1.MessageType
-	17, // 25: rollcall.event.v1.MessageAccepted.message:type_name -> rollcall.event.v1.Message
-	17, // 26: rollcall.event.v1.MessageSent.message:type_name -> rollcall.event.v1.Message
-	23, // 27: rollcall.event.v1.Output.roster_push:type_name -> rollcall.event.v1.RosterPush
-	25, // 28: rollcall.event.v1.Output.subscription_stanza:type_name -> rollcall.event.v1.SubscriptionStanza
-	26, // 29: rollcall.event.v1.Output.outcome:type_name -> rollcall.event.v1.Outcome
-	24, // 30: rollcall.event.v1.RosterPush.item:type_name -> rollcall.event.v1.RosterItem
-	0,  // 31: rollcall.event.v1.SubscriptionStanza.verb:type_name -> rollcall.event.v1.Verb
-	8,  // 32: rollcall.event.v1.SubscriptionStanza.presence:type_name -> rollcall.event.v1.Presence
-	2,  // 33: rollcall.event.v1.Outcome.stanza:type_name -> rollcall.event.v1.Stanza
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	6,  // 0: rollcall.event.v1.Event.account_created:type_name -> rollcall.event.v1.AccountCreated
+	7,  // 1: rollcall.event.v1.Event.account_deleted:type_name -> rollcall.event.v1.AccountDeleted
+	8,  // 2: rollcall.event.v1.Event.resource_bound:type_name -> rollcall.event.v1.ResourceBound
+	9,  // 3: rollcall.event.v1.Event.resource_closed:type_name -> rollcall.event.v1.ResourceClosed
+	11, // 4: rollcall.event.v1.Event.presence_available:type_name -> rollcall.event.v1.PresenceAvailable
+	12, // 5: rollcall.event.v1.Event.presence_unavailable:type_name -> rollcall.event.v1.PresenceUnavailable
+	13, // 6: rollcall.event.v1.Event.directed_presence:type_name -> rollcall.event.v1.DirectedPresence
+	14, // 7: rollcall.event.v1.Event.directed_received:type_name -> rollcall.event.v1.DirectedReceived
+	15, // 8: rollcall.event.v1.Event.roster_item_set:type_name -> rollcall.event.v1.RosterItemSet
+	16, // 9: rollcall.event.v1.Event.roster_item_removed:type_name -> rollcall.event.v1.RosterItemRemoved
+	17, // 10: rollcall.event.v1.Event.subscription_sent:type_name -> rollcall.event.v1.SubscriptionSent
+	18, // 11: rollcall.event.v1.Event.subscription_received:type_name -> rollcall.event.v1.SubscriptionReceived
+	20, // 12: rollcall.event.v1.Event.message_accepted:type_name -> rollcall.event.v1.MessageAccepted
+	21, // 13: rollcall.event.v1.Event.message_sent:type_name -> rollcall.event.v1.MessageSent
+	22, // 14: rollcall.event.v1.Event.delivered:type_name -> rollcall.event.v1.Delivered
+	23, // 15: rollcall.event.v1.Event.edge_lost:type_name -> rollcall.event.v1.EdgeLost
+	24, // 16: rollcall.event.v1.Event.block_list_changed:type_name -> rollcall.event.v1.BlockListChanged
+	25, // 17: rollcall.event.v1.Event.privacy_list_changed:type_name -> rollcall.event.v1.PrivacyListChanged
+	27, // 18: rollcall.event.v1.Event.privacy_list_chosen:type_name -> rollcall.event.v1.PrivacyListChosen
+	28, // 19: rollcall.event.v1.Event.visibility_changed:type_name -> rollcall.event.v1.VisibilityChanged
+	29, // 20: rollcall.event.v1.Event.stanza_handled:type_name -> rollcall.event.v1.StanzaHandled
+	31, // 21: rollcall.event.v1.Event.node_item_published:type_name -> rollcall.event.v1.NodeItemPublished
+	32, // 22: rollcall.event.v1.Event.node_item_retracted:type_name -> rollcall.event.v1.NodeItemRetracted
+	33, // 23: rollcall.event.v1.Event.node_configured:type_name -> rollcall.event.v1.NodeConfigured
+	34, // 24: rollcall.event.v1.Event.node_deleted:type_name -> rollcall.event.v1.NodeDeleted
+	35, // 25: rollcall.event.v1.Event.storage_set:type_name -> rollcall.event.v1.StorageSet
+	10, // 26: rollcall.event.v1.PresenceAvailable.presence:type_name -> rollcall.event.v1.Presence
+	10, // 27: rollcall.event.v1.PresenceUnavailable.presence:type_name -> rollcall.event.v1.Presence
+	10, // 28: rollcall.event.v1.DirectedPresence.presence:type_name -> rollcall.event.v1.Presence
+	10, // 29: rollcall.event.v1.DirectedReceived.presence:type_name -> rollcall.event.v1.Presence
+	0,  // 30: rollcall.event.v1.SubscriptionSent.verb:type_name -> rollcall.event.v1.Verb
+	10, // 31: rollcall.event.v1.SubscriptionSent.presence:type_name -> rollcall.event.v1.Presence
+	0,  // 32: rollcall.event.v1.SubscriptionReceived.verb:type_name -> rollcall.event.v1.Verb
+	10, // 33: rollcall.event.v1.SubscriptionReceived.presence:type_name -> rollcall.event.v1.Presence
+	1,  // 34: rollcall.event.v1.Message.type:type_name -> rollcall.event.v1.MessageType
+	19, // 35: rollcall.event.v1.MessageAccepted.message:type_name -> rollcall.event.v1.Message
+	19, // 36: rollcall.event.v1.MessageSent.message:type_name -> rollcall.event.v1.Message
+	26, // 37: rollcall.event.v1.PrivacyListChanged.items:type_name -> rollcall.event.v1.PrivacyItem
+	2,  // 38: rollcall.event.v1.NodeConfig.access:type_name -> rollcall.event.v1.Access
+	30, // 39: rollcall.event.v1.NodeItemPublished.config:type_name -> rollcall.event.v1.NodeConfig
+	2,  // 40: rollcall.event.v1.NodeItemRetracted.access:type_name -> rollcall.event.v1.Access
+	30, // 41: rollcall.event.v1.NodeConfigured.config:type_name -> rollcall.event.v1.NodeConfig
+	2,  // 42: rollcall.event.v1.NodeDeleted.access:type_name -> rollcall.event.v1.Access
+	4,  // 43: rollcall.event.v1.StorageSet.space:type_name -> rollcall.event.v1.StorageSet.Space
+	37, // 44: rollcall.event.v1.Output.roster_push:type_name -> rollcall.event.v1.RosterPush
+	39, // 45: rollcall.event.v1.Output.subscription_stanza:type_name -> rollcall.event.v1.SubscriptionStanza
+	40, // 46: rollcall.event.v1.Output.outcome:type_name -> rollcall.event.v1.Outcome
+	41, // 47: rollcall.event.v1.Output.policy_changed:type_name -> rollcall.event.v1.PolicyChanged
+	45, // 48: rollcall.event.v1.Output.block_list_push:type_name -> rollcall.event.v1.BlockListPush
+	46, // 49: rollcall.event.v1.Output.privacy_list_push:type_name -> rollcall.event.v1.PrivacyListPush
+	38, // 50: rollcall.event.v1.RosterPush.item:type_name -> rollcall.event.v1.RosterItem
+	0,  // 51: rollcall.event.v1.SubscriptionStanza.verb:type_name -> rollcall.event.v1.Verb
+	10, // 52: rollcall.event.v1.SubscriptionStanza.presence:type_name -> rollcall.event.v1.Presence
+	3,  // 53: rollcall.event.v1.Outcome.stanza:type_name -> rollcall.event.v1.Stanza
+	42, // 54: rollcall.event.v1.PolicyChanged.policy:type_name -> rollcall.event.v1.Policy
+	44, // 55: rollcall.event.v1.Policy.default_rules:type_name -> rollcall.event.v1.PolicyRule
+	43, // 56: rollcall.event.v1.Policy.sessions:type_name -> rollcall.event.v1.SessionPolicy
+	44, // 57: rollcall.event.v1.SessionPolicy.rules:type_name -> rollcall.event.v1.PolicyRule
+	58, // [58:58] is the sub-list for method output_type
+	58, // [58:58] is the sub-list for method input_type
+	58, // [58:58] is the sub-list for extension type_name
+	58, // [58:58] is the sub-list for extension extendee
+	0,  // [0:58] is the sub-list for field type_name
 }
 
 func init() { file_schema_event_event_proto_init() }
@@ -2403,19 +4289,32 @@ func file_schema_event_event_proto_init() {
 		(*Event_MessageSent)(nil),
 		(*Event_Delivered)(nil),
 		(*Event_EdgeLost)(nil),
+		(*Event_BlockListChanged)(nil),
+		(*Event_PrivacyListChanged)(nil),
+		(*Event_PrivacyListChosen)(nil),
+		(*Event_VisibilityChanged)(nil),
+		(*Event_StanzaHandled)(nil),
+		(*Event_NodeItemPublished)(nil),
+		(*Event_NodeItemRetracted)(nil),
+		(*Event_NodeConfigured)(nil),
+		(*Event_NodeDeleted)(nil),
+		(*Event_StorageSet)(nil),
 	}
-	file_schema_event_event_proto_msgTypes[19].OneofWrappers = []any{
+	file_schema_event_event_proto_msgTypes[31].OneofWrappers = []any{
 		(*Output_RosterPush)(nil),
 		(*Output_SubscriptionStanza)(nil),
 		(*Output_Outcome)(nil),
+		(*Output_PolicyChanged)(nil),
+		(*Output_BlockListPush)(nil),
+		(*Output_PrivacyListPush)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_schema_event_event_proto_rawDesc), len(file_schema_event_event_proto_rawDesc)),
-			NumEnums:      3,
-			NumMessages:   24,
+			NumEnums:      5,
+			NumMessages:   42,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

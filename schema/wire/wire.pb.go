@@ -582,7 +582,9 @@ type Answer struct {
 	Present    []*Presence  `protobuf:"bytes,6,rep,name=present,proto3" json:"present,omitempty"`
 	Admissions []*Admission `protobuf:"bytes,7,rep,name=admissions,proto3" json:"admissions,omitempty"`
 	// The accounts that were asked about.
-	Accounts      []string `protobuf:"bytes,8,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	Accounts []string `protobuf:"bytes,8,rep,name=accounts,proto3" json:"accounts,omitempty"`
+	// Of those that have a policy.
+	Audiences     []*Audience `protobuf:"bytes,9,rep,name=audiences,proto3" json:"audiences,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -673,6 +675,13 @@ func (x *Answer) GetAccounts() []string {
 	return nil
 }
 
+func (x *Answer) GetAudiences() []*Audience {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
 // Frames are what happened in a partition, in the log's order but for
 // presence that was overtaken by newer presence of the same full JID.
 type Frames struct {
@@ -746,6 +755,9 @@ type Frame struct {
 	//	*Frame_Message
 	//	*Frame_Output
 	//	*Frame_Superseded
+	//	*Frame_Audience
+	//	*Frame_Carbon
+	//	*Frame_NodeNews
 	What          isFrame_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -842,6 +854,33 @@ func (x *Frame) GetSuperseded() *Superseded {
 	return nil
 }
 
+func (x *Frame) GetAudience() *Audience {
+	if x != nil {
+		if x, ok := x.What.(*Frame_Audience); ok {
+			return x.Audience
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetCarbon() *Carbon {
+	if x != nil {
+		if x, ok := x.What.(*Frame_Carbon); ok {
+			return x.Carbon
+		}
+	}
+	return nil
+}
+
+func (x *Frame) GetNodeNews() *NodeNews {
+	if x != nil {
+		if x, ok := x.What.(*Frame_NodeNews); ok {
+			return x.NodeNews
+		}
+	}
+	return nil
+}
+
 type isFrame_What interface {
 	isFrame_What()
 }
@@ -870,6 +909,18 @@ type Frame_Superseded struct {
 	Superseded *Superseded `protobuf:"bytes,6,opt,name=superseded,proto3,oneof"`
 }
 
+type Frame_Audience struct {
+	Audience *Audience `protobuf:"bytes,7,opt,name=audience,proto3,oneof"`
+}
+
+type Frame_Carbon struct {
+	Carbon *Carbon `protobuf:"bytes,8,opt,name=carbon,proto3,oneof"`
+}
+
+type Frame_NodeNews struct {
+	NodeNews *NodeNews `protobuf:"bytes,9,opt,name=node_news,json=nodeNews,proto3,oneof"`
+}
+
 func (*Frame_Presence) isFrame_What() {}
 
 func (*Frame_Admission) isFrame_What() {}
@@ -881,6 +932,12 @@ func (*Frame_Message) isFrame_What() {}
 func (*Frame_Output) isFrame_What() {}
 
 func (*Frame_Superseded) isFrame_What() {}
+
+func (*Frame_Audience) isFrame_What() {}
+
+func (*Frame_Carbon) isFrame_What() {}
+
+func (*Frame_NodeNews) isFrame_What() {}
 
 // Presence is the newest presence of one full JID.
 type Presence struct {
@@ -1139,6 +1196,296 @@ func (x *Directed) GetOffset() int64 {
 	return 0
 }
 
+// Audience is the policy of an account, to edges that follow it or hold its
+// sessions. What follows in the partition is under it.
+type Audience struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Of two the higher offset counts.
+	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// Absent: everybody admitted may see everything.
+	Policy        *event.Policy `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Audience) Reset() {
+	*x = Audience{}
+	mi := &file_schema_wire_wire_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Audience) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Audience) ProtoMessage() {}
+
+func (x *Audience) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_wire_wire_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Audience.ProtoReflect.Descriptor instead.
+func (*Audience) Descriptor() ([]byte, []int) {
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Audience) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Audience) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *Audience) GetPolicy() *event.Policy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// Carbon is a message of an account for its sessions that asked for copies
+// (XEP-0280).
+type Carbon struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Of the MessageAccepted or MessageSent in the account's history.
+	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	// A session sent it, else one received it.
+	Sent bool `protobuf:"varint,3,opt,name=sent,proto3" json:"sent,omitempty"`
+	// Sessions that have the message itself, by binding.
+	But [][]byte `protobuf:"bytes,4,rep,name=but,proto3" json:"but,omitempty"`
+	// Full JID or bare JID.
+	From    string         `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	To      string         `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`
+	Message *event.Message `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	// The stanza id of a received one.
+	Id            []byte `protobuf:"bytes,8,opt,name=id,proto3" json:"id,omitempty"`
+	At            int64  `protobuf:"varint,9,opt,name=at,proto3" json:"at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Carbon) Reset() {
+	*x = Carbon{}
+	mi := &file_schema_wire_wire_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Carbon) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Carbon) ProtoMessage() {}
+
+func (x *Carbon) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_wire_wire_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Carbon.ProtoReflect.Descriptor instead.
+func (*Carbon) Descriptor() ([]byte, []int) {
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Carbon) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Carbon) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *Carbon) GetSent() bool {
+	if x != nil {
+		return x.Sent
+	}
+	return false
+}
+
+func (x *Carbon) GetBut() [][]byte {
+	if x != nil {
+		return x.But
+	}
+	return nil
+}
+
+func (x *Carbon) GetFrom() string {
+	if x != nil {
+		return x.From
+	}
+	return ""
+}
+
+func (x *Carbon) GetTo() string {
+	if x != nil {
+		return x.To
+	}
+	return ""
+}
+
+func (x *Carbon) GetMessage() *event.Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *Carbon) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Carbon) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+// NodeNews is what happened to a node of an account, for followers that asked
+// for it by their capabilities (XEP-0163).
+type NodeNews struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	Offset  int64                  `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
+	Node    string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
+	Access  event.Access           `protobuf:"varint,4,opt,name=access,proto3,enum=rollcall.event.v1.Access" json:"access,omitempty"`
+	// One of published, retracted, purged and deleted.
+	Item          string `protobuf:"bytes,5,opt,name=item,proto3" json:"item,omitempty"`
+	Payload       []byte `protobuf:"bytes,6,opt,name=payload,proto3" json:"payload,omitempty"`
+	Retracted     bool   `protobuf:"varint,7,opt,name=retracted,proto3" json:"retracted,omitempty"`
+	Purged        bool   `protobuf:"varint,8,opt,name=purged,proto3" json:"purged,omitempty"`
+	Deleted       bool   `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NodeNews) Reset() {
+	*x = NodeNews{}
+	mi := &file_schema_wire_wire_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NodeNews) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NodeNews) ProtoMessage() {}
+
+func (x *NodeNews) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_wire_wire_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NodeNews.ProtoReflect.Descriptor instead.
+func (*NodeNews) Descriptor() ([]byte, []int) {
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *NodeNews) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *NodeNews) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *NodeNews) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *NodeNews) GetAccess() event.Access {
+	if x != nil {
+		return x.Access
+	}
+	return event.Access(0)
+}
+
+func (x *NodeNews) GetItem() string {
+	if x != nil {
+		return x.Item
+	}
+	return ""
+}
+
+func (x *NodeNews) GetPayload() []byte {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *NodeNews) GetRetracted() bool {
+	if x != nil {
+		return x.Retracted
+	}
+	return false
+}
+
+func (x *NodeNews) GetPurged() bool {
+	if x != nil {
+		return x.Purged
+	}
+	return false
+}
+
+func (x *NodeNews) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
 // Message is a message for chosen sessions of an account.
 type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1162,7 +1509,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_schema_wire_wire_proto_msgTypes[13]
+	mi := &file_schema_wire_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1521,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[13]
+	mi := &file_schema_wire_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1534,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{13}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Message) GetAccount() string {
@@ -1259,7 +1606,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_schema_wire_wire_proto_msgTypes[14]
+	mi := &file_schema_wire_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1271,7 +1618,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[14]
+	mi := &file_schema_wire_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1284,7 +1631,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{14}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Output) GetAccount() string {
@@ -1320,7 +1667,7 @@ type Superseded struct {
 
 func (x *Superseded) Reset() {
 	*x = Superseded{}
-	mi := &file_schema_wire_wire_proto_msgTypes[15]
+	mi := &file_schema_wire_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1332,7 +1679,7 @@ func (x *Superseded) String() string {
 func (*Superseded) ProtoMessage() {}
 
 func (x *Superseded) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[15]
+	mi := &file_schema_wire_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1345,7 +1692,7 @@ func (x *Superseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Superseded.ProtoReflect.Descriptor instead.
 func (*Superseded) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{15}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Superseded) GetAccount() string {
@@ -1385,7 +1732,7 @@ type Iq struct {
 
 func (x *Iq) Reset() {
 	*x = Iq{}
-	mi := &file_schema_wire_wire_proto_msgTypes[16]
+	mi := &file_schema_wire_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1397,7 +1744,7 @@ func (x *Iq) String() string {
 func (*Iq) ProtoMessage() {}
 
 func (x *Iq) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[16]
+	mi := &file_schema_wire_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1410,7 +1757,7 @@ func (x *Iq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Iq.ProtoReflect.Descriptor instead.
 func (*Iq) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{16}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Iq) GetPartition() int32 {
@@ -1513,7 +1860,7 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\x04what\">\n" +
 	"\bAssigned\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x14\n" +
-	"\x05claim\x18\x02 \x01(\x04R\x05claim\"\x9a\x02\n" +
+	"\x05claim\x18\x02 \x01(\x04R\x05claim\"\xd4\x02\n" +
 	"\x06Answer\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x14\n" +
 	"\x05claim\x18\x02 \x01(\x04R\x05claim\x12\x16\n" +
@@ -1525,11 +1872,12 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\n" +
 	"admissions\x18\a \x03(\v2\x1b.rollcall.wire.v1.AdmissionR\n" +
 	"admissions\x12\x1a\n" +
-	"\baccounts\x18\b \x03(\tR\baccounts\"m\n" +
+	"\baccounts\x18\b \x03(\tR\baccounts\x128\n" +
+	"\taudiences\x18\t \x03(\v2\x1a.rollcall.wire.v1.AudienceR\taudiences\"m\n" +
 	"\x06Frames\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x14\n" +
 	"\x05claim\x18\x02 \x01(\x04R\x05claim\x12/\n" +
-	"\x06frames\x18\x03 \x03(\v2\x17.rollcall.wire.v1.FrameR\x06frames\"\xeb\x02\n" +
+	"\x06frames\x18\x03 \x03(\v2\x17.rollcall.wire.v1.FrameR\x06frames\"\x94\x04\n" +
 	"\x05Frame\x128\n" +
 	"\bpresence\x18\x01 \x01(\v2\x1a.rollcall.wire.v1.PresenceH\x00R\bpresence\x12;\n" +
 	"\tadmission\x18\x02 \x01(\v2\x1b.rollcall.wire.v1.AdmissionH\x00R\tadmission\x128\n" +
@@ -1538,7 +1886,10 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\x06output\x18\x05 \x01(\v2\x18.rollcall.wire.v1.OutputH\x00R\x06output\x12>\n" +
 	"\n" +
 	"superseded\x18\x06 \x01(\v2\x1c.rollcall.wire.v1.SupersededH\x00R\n" +
-	"supersededB\x06\n" +
+	"superseded\x128\n" +
+	"\baudience\x18\a \x01(\v2\x1a.rollcall.wire.v1.AudienceH\x00R\baudience\x122\n" +
+	"\x06carbon\x18\b \x01(\v2\x18.rollcall.wire.v1.CarbonH\x00R\x06carbon\x129\n" +
+	"\tnode_news\x18\t \x01(\v2\x1a.rollcall.wire.v1.NodeNewsH\x00R\bnodeNewsB\x06\n" +
 	"\x04what\"\xc1\x01\n" +
 	"\bPresence\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x1a\n" +
@@ -1559,7 +1910,31 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\x03R\aversion\x12\x1c\n" +
 	"\tavailable\x18\x05 \x01(\bR\tavailable\x127\n" +
 	"\bpresence\x18\x06 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\x12\x16\n" +
-	"\x06offset\x18\a \x01(\x03R\x06offset\"\xe9\x01\n" +
+	"\x06offset\x18\a \x01(\x03R\x06offset\"o\n" +
+	"\bAudience\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x121\n" +
+	"\x06policy\x18\x03 \x01(\v2\x19.rollcall.event.v1.PolicyR\x06policy\"\xda\x01\n" +
+	"\x06Carbon\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
+	"\x04sent\x18\x03 \x01(\bR\x04sent\x12\x10\n" +
+	"\x03but\x18\x04 \x03(\fR\x03but\x12\x12\n" +
+	"\x04from\x18\x05 \x01(\tR\x04from\x12\x0e\n" +
+	"\x02to\x18\x06 \x01(\tR\x02to\x124\n" +
+	"\amessage\x18\a \x01(\v2\x1a.rollcall.event.v1.MessageR\amessage\x12\x0e\n" +
+	"\x02id\x18\b \x01(\fR\x02id\x12\x0e\n" +
+	"\x02at\x18\t \x01(\x03R\x02at\"\x81\x02\n" +
+	"\bNodeNews\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
+	"\x04node\x18\x03 \x01(\tR\x04node\x121\n" +
+	"\x06access\x18\x04 \x01(\x0e2\x19.rollcall.event.v1.AccessR\x06access\x12\x12\n" +
+	"\x04item\x18\x05 \x01(\tR\x04item\x12\x18\n" +
+	"\apayload\x18\x06 \x01(\fR\apayload\x12\x1c\n" +
+	"\tretracted\x18\a \x01(\bR\tretracted\x12\x16\n" +
+	"\x06purged\x18\b \x01(\bR\x06purged\x12\x18\n" +
+	"\adeleted\x18\t \x01(\bR\adeleted\"\xe9\x01\n" +
 	"\aMessage\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1a\n" +
@@ -1602,7 +1977,7 @@ func file_schema_wire_wire_proto_rawDescGZIP() []byte {
 	return file_schema_wire_wire_proto_rawDescData
 }
 
-var file_schema_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_schema_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_schema_wire_wire_proto_goTypes = []any{
 	(*FromEdge)(nil),              // 0: rollcall.wire.v1.FromEdge
 	(*Hello)(nil),                 // 1: rollcall.wire.v1.Hello
@@ -1617,44 +1992,57 @@ var file_schema_wire_wire_proto_goTypes = []any{
 	(*Presence)(nil),              // 10: rollcall.wire.v1.Presence
 	(*Admission)(nil),             // 11: rollcall.wire.v1.Admission
 	(*Directed)(nil),              // 12: rollcall.wire.v1.Directed
-	(*Message)(nil),               // 13: rollcall.wire.v1.Message
-	(*Output)(nil),                // 14: rollcall.wire.v1.Output
-	(*Superseded)(nil),            // 15: rollcall.wire.v1.Superseded
-	(*Iq)(nil),                    // 16: rollcall.wire.v1.Iq
-	(*event.Presence)(nil),        // 17: rollcall.event.v1.Presence
-	(*event.MessageAccepted)(nil), // 18: rollcall.event.v1.MessageAccepted
-	(*event.Output)(nil),          // 19: rollcall.event.v1.Output
+	(*Audience)(nil),              // 13: rollcall.wire.v1.Audience
+	(*Carbon)(nil),                // 14: rollcall.wire.v1.Carbon
+	(*NodeNews)(nil),              // 15: rollcall.wire.v1.NodeNews
+	(*Message)(nil),               // 16: rollcall.wire.v1.Message
+	(*Output)(nil),                // 17: rollcall.wire.v1.Output
+	(*Superseded)(nil),            // 18: rollcall.wire.v1.Superseded
+	(*Iq)(nil),                    // 19: rollcall.wire.v1.Iq
+	(*event.Presence)(nil),        // 20: rollcall.event.v1.Presence
+	(*event.Policy)(nil),          // 21: rollcall.event.v1.Policy
+	(*event.Message)(nil),         // 22: rollcall.event.v1.Message
+	(event.Access)(0),             // 23: rollcall.event.v1.Access
+	(*event.MessageAccepted)(nil), // 24: rollcall.event.v1.MessageAccepted
+	(*event.Output)(nil),          // 25: rollcall.event.v1.Output
 }
 var file_schema_wire_wire_proto_depIdxs = []int32{
 	1,  // 0: rollcall.wire.v1.FromEdge.hello:type_name -> rollcall.wire.v1.Hello
 	2,  // 1: rollcall.wire.v1.FromEdge.interest:type_name -> rollcall.wire.v1.Interest
-	16, // 2: rollcall.wire.v1.FromEdge.iq:type_name -> rollcall.wire.v1.Iq
+	19, // 2: rollcall.wire.v1.FromEdge.iq:type_name -> rollcall.wire.v1.Iq
 	4,  // 3: rollcall.wire.v1.FromEdge.taken:type_name -> rollcall.wire.v1.Taken
 	3,  // 4: rollcall.wire.v1.Interest.followed:type_name -> rollcall.wire.v1.Followed
 	6,  // 5: rollcall.wire.v1.ToEdge.assigned:type_name -> rollcall.wire.v1.Assigned
 	7,  // 6: rollcall.wire.v1.ToEdge.answer:type_name -> rollcall.wire.v1.Answer
 	8,  // 7: rollcall.wire.v1.ToEdge.frames:type_name -> rollcall.wire.v1.Frames
-	16, // 8: rollcall.wire.v1.ToEdge.iq:type_name -> rollcall.wire.v1.Iq
+	19, // 8: rollcall.wire.v1.ToEdge.iq:type_name -> rollcall.wire.v1.Iq
 	10, // 9: rollcall.wire.v1.Answer.present:type_name -> rollcall.wire.v1.Presence
 	11, // 10: rollcall.wire.v1.Answer.admissions:type_name -> rollcall.wire.v1.Admission
-	9,  // 11: rollcall.wire.v1.Frames.frames:type_name -> rollcall.wire.v1.Frame
-	10, // 12: rollcall.wire.v1.Frame.presence:type_name -> rollcall.wire.v1.Presence
-	11, // 13: rollcall.wire.v1.Frame.admission:type_name -> rollcall.wire.v1.Admission
-	12, // 14: rollcall.wire.v1.Frame.directed:type_name -> rollcall.wire.v1.Directed
-	13, // 15: rollcall.wire.v1.Frame.message:type_name -> rollcall.wire.v1.Message
-	14, // 16: rollcall.wire.v1.Frame.output:type_name -> rollcall.wire.v1.Output
-	15, // 17: rollcall.wire.v1.Frame.superseded:type_name -> rollcall.wire.v1.Superseded
-	17, // 18: rollcall.wire.v1.Presence.presence:type_name -> rollcall.event.v1.Presence
-	17, // 19: rollcall.wire.v1.Directed.presence:type_name -> rollcall.event.v1.Presence
-	18, // 20: rollcall.wire.v1.Message.accepted:type_name -> rollcall.event.v1.MessageAccepted
-	19, // 21: rollcall.wire.v1.Output.output:type_name -> rollcall.event.v1.Output
-	0,  // 22: rollcall.wire.v1.Fanout.Attach:input_type -> rollcall.wire.v1.FromEdge
-	5,  // 23: rollcall.wire.v1.Fanout.Attach:output_type -> rollcall.wire.v1.ToEdge
-	23, // [23:24] is the sub-list for method output_type
-	22, // [22:23] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	13, // 11: rollcall.wire.v1.Answer.audiences:type_name -> rollcall.wire.v1.Audience
+	9,  // 12: rollcall.wire.v1.Frames.frames:type_name -> rollcall.wire.v1.Frame
+	10, // 13: rollcall.wire.v1.Frame.presence:type_name -> rollcall.wire.v1.Presence
+	11, // 14: rollcall.wire.v1.Frame.admission:type_name -> rollcall.wire.v1.Admission
+	12, // 15: rollcall.wire.v1.Frame.directed:type_name -> rollcall.wire.v1.Directed
+	16, // 16: rollcall.wire.v1.Frame.message:type_name -> rollcall.wire.v1.Message
+	17, // 17: rollcall.wire.v1.Frame.output:type_name -> rollcall.wire.v1.Output
+	18, // 18: rollcall.wire.v1.Frame.superseded:type_name -> rollcall.wire.v1.Superseded
+	13, // 19: rollcall.wire.v1.Frame.audience:type_name -> rollcall.wire.v1.Audience
+	14, // 20: rollcall.wire.v1.Frame.carbon:type_name -> rollcall.wire.v1.Carbon
+	15, // 21: rollcall.wire.v1.Frame.node_news:type_name -> rollcall.wire.v1.NodeNews
+	20, // 22: rollcall.wire.v1.Presence.presence:type_name -> rollcall.event.v1.Presence
+	20, // 23: rollcall.wire.v1.Directed.presence:type_name -> rollcall.event.v1.Presence
+	21, // 24: rollcall.wire.v1.Audience.policy:type_name -> rollcall.event.v1.Policy
+	22, // 25: rollcall.wire.v1.Carbon.message:type_name -> rollcall.event.v1.Message
+	23, // 26: rollcall.wire.v1.NodeNews.access:type_name -> rollcall.event.v1.Access
+	24, // 27: rollcall.wire.v1.Message.accepted:type_name -> rollcall.event.v1.MessageAccepted
+	25, // 28: rollcall.wire.v1.Output.output:type_name -> rollcall.event.v1.Output
+	0,  // 29: rollcall.wire.v1.Fanout.Attach:input_type -> rollcall.wire.v1.FromEdge
+	5,  // 30: rollcall.wire.v1.Fanout.Attach:output_type -> rollcall.wire.v1.ToEdge
+	30, // [30:31] is the sub-list for method output_type
+	29, // [29:30] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_schema_wire_wire_proto_init() }
@@ -1681,6 +2069,9 @@ func file_schema_wire_wire_proto_init() {
 		(*Frame_Message)(nil),
 		(*Frame_Output)(nil),
 		(*Frame_Superseded)(nil),
+		(*Frame_Audience)(nil),
+		(*Frame_Carbon)(nil),
+		(*Frame_NodeNews)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1688,7 +2079,7 @@ func file_schema_wire_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_schema_wire_wire_proto_rawDesc), len(file_schema_wire_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -75,6 +75,20 @@ func (g generator) fill(m protoreflect.Message) {
 		switch {
 		case f.IsList():
 			list := m.Mutable(f).List()
+			if f.Message() != nil {
+				for range rapid.IntRange(0, 3).Draw(g.t, string(f.Name())+" number") {
+					element := list.NewElement()
+					g.fill(element.Message())
+					list.Append(element)
+				}
+				continue
+			}
+			if jids(f) {
+				for range rapid.IntRange(0, 2).Draw(g.t, string(f.Name())+" number") {
+					list.Append(protoreflect.ValueOfString(rapid.SampledFrom(g.accounts).Draw(g.t, string(f.Name()))))
+				}
+				continue
+			}
 			for _, s := range rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"Friends", "Family", "Verona"}), 0, 3, rapid.ID[string]).Draw(g.t, string(f.Name())) {
 				list.Append(protoreflect.ValueOfString(s))
 			}
@@ -86,6 +100,11 @@ func (g generator) fill(m protoreflect.Message) {
 			m.Set(f, g.scalar(f, m))
 		}
 	}
+}
+
+// jids tells that the strings of a list are JIDs.
+func jids(f protoreflect.FieldDescriptor) bool {
+	return f.Name() == "blocked" || f.Name() == "unblocked" || f.Name() == "contacts"
 }
 
 func (g generator) scalar(f protoreflect.FieldDescriptor, m protoreflect.Message) protoreflect.Value {
@@ -102,6 +121,8 @@ func (g generator) scalar(f protoreflect.FieldDescriptor, m protoreflect.Message
 		return protoreflect.ValueOfInt64(rapid.Int64Range(0, 50).Draw(t, label))
 	case protoreflect.Uint64Kind: // epochs
 		return protoreflect.ValueOfUint64(rapid.Uint64Range(1, 5).Draw(t, label))
+	case protoreflect.Uint32Kind: // orders, counts and stanza numbers
+		return protoreflect.ValueOfUint32(rapid.Uint32Range(0, 9).Draw(t, label))
 	case protoreflect.BytesKind:
 		if f.Name() == "payload" {
 			return protoreflect.ValueOfBytes([]byte(rapid.SampledFrom([]string{"", "<nick xmlns='http://jabber.org/protocol/nick'>J</nick>"}).Draw(t, label)))
@@ -115,8 +136,21 @@ func (g generator) text(f protoreflect.FieldDescriptor, m protoreflect.Message) 
 	t, label := g.t, string(f.Name())
 	account := func() string { return rapid.SampledFrom(g.accounts).Draw(t, label) }
 	resource := rapid.SampledFrom([]string{"a", "b", "c"})
+	item, isItem := m.Interface().(*event.PrivacyItem)
 	switch f.Name() {
-	case "contact":
+	case "type":
+		return rapid.SampledFrom([]string{"", "jid", "group", "subscription"}).Draw(t, label)
+	case "value":
+		if isItem && item.GetType() == "subscription" {
+			return rapid.SampledFrom([]string{"none", "to", "from", "both"}).Draw(t, label)
+		}
+		if isItem && item.GetType() == "group" {
+			return rapid.SampledFrom([]string{"Friends", "Family", "Verona"}).Draw(t, label)
+		}
+		return account()
+	case "node":
+		return rapid.SampledFrom([]string{"urn:xmpp:avatar:data", "http://jabber.org/protocol/nick"}).Draw(t, label)
+	case "contact", "jid":
 		return account()
 	case "to":
 		if rapid.Bool().Draw(t, "to bare") {
