@@ -43,6 +43,15 @@ func (s *Server) bind(ctx context.Context, st *stream.Stream) (*session, error) 
 	partition := topic.Partition(st.Account(), s.opts.Partitions)
 	sh := s.shards[partition]
 	for {
+		for st.Resume() != nil {
+			x, failed, err := s.resume(ctx, st)
+			if x != nil || err != nil {
+				return x, err
+			}
+			if err := st.RefuseResume(ctx, failed); err != nil {
+				return nil, err
+			}
+		}
 		l, ok := sh.join(s, st.Account(), partition, s.opts.MaxResources)
 		if !ok {
 			if err := s.refuseBind(ctx, st, stanza.ResourceConstraint); err != nil {
@@ -63,6 +72,12 @@ func (s *Server) bind(ctx context.Context, st *stream.Stream) (*session, error) 
 			return nil, err
 		}
 	}
+}
+
+// resume goes on with the stream that st.Resume asks for (XEP-0198, section
+// 5). failed is the <failed/> that tells why it cannot: the client may bind.
+func (s *Server) resume(context.Context, *stream.Stream) (x *session, failed []byte, err error) {
+	return nil, []byte("<failed xmlns='" + stanza.NSSM + "'><item-not-found xmlns='" + stanza.NSStanzas + "'/></failed>"), nil
 }
 
 func (s *Server) refuseBind(ctx context.Context, st *stream.Stream, c stanza.Condition) error {
@@ -109,7 +124,8 @@ func (s *Server) bound(ctx context.Context, st *stream.Stream, l *local) (*sessi
 	s.sessions[x] = struct{}{}
 	s.mu.Unlock()
 	s.metrics.sessions.Inc()
-	x.send(func(dst []byte) []byte { return stream.AppendBindResult(dst, st.BindID(), x.full) })
+	answer := st.AppendBound(nil, x.full, nil)
+	x.send(func(dst []byte) []byte { return append(dst, answer...) })
 	if older := l.add(x); older != nil {
 		older.post(older.supersede)
 	}

@@ -3,12 +3,13 @@ package stream
 import (
 	"context"
 	"errors"
+	"strconv"
 
 	"github.com/rollcall/rollcall/edge/stanza"
 )
 
 // awaitBind reads until the client asks for a valid resource (RFC 6120,
-// section 7). A fault in the request is answered, and the client may try again.
+// section 7) or to resume a stream. A fault in the request is answered, and the client may try again.
 func (n *negotiation) awaitBind(ctx context.Context, s *Stream) error {
 	if err := n.restartTimer(ctx); err != nil {
 		return err
@@ -18,13 +19,13 @@ func (n *negotiation) awaitBind(ctx context.Context, s *Stream) error {
 		if err != nil {
 			return err
 		}
-		if st.Space == stanza.NSSM && (st.Local == "resume" || st.Local == "enable") {
-			// XEP-0198: nothing to resume here; enable comes after bind.
-			condition := "item-not-found"
-			if st.Local == "enable" {
-				condition = "unexpected-request"
+		if st.Space == stanza.NSSM {
+			resume, condition := askedResume(st)
+			if condition == "" {
+				s.resume = resume
+				return nil
 			}
-			if err := n.write([]byte("<failed xmlns='" + stanza.NSSM + "'><" + condition + " xmlns='" + stanza.NSStanzas + "'/></failed>")); err != nil {
+			if err := n.write(appendSMFailed(nil, condition)); err != nil {
 				return err
 			}
 			continue
@@ -71,8 +72,23 @@ func (n *negotiation) askedResource(st *stanza.Stanza, bind stanza.Child) (strin
 	return full.Resource(), nil
 }
 
-// AppendBindResult appends the answer to a request for a resource.
-func AppendBindResult(dst []byte, id, full string) []byte {
-	payload := append([]byte("<bind xmlns='"+stanza.NSBind+"'><jid>"), stanza.AppendText(nil, full)...)
-	return stanza.AppendIQ(dst, stanza.Header{Type: "result", ID: id}, append(payload, "</jid></bind>"...))
+// askedResume reads <resume/> (XEP-0198, section 5); condition tells what is
+// wrong with it, or with any other element of stream management here.
+func askedResume(st *stanza.Stanza) (r *ResumeRequest, condition stanza.Condition) {
+	if st.Local != "resume" {
+		return nil, stanza.UnexpectedRequest // enable comes after bind
+	}
+	return resumeRequest(st.Attr("previd"), st.Attr("h"))
+}
+
+func resumeRequest(previd, h string) (*ResumeRequest, stanza.Condition) {
+	n, err := strconv.ParseUint(h, 10, 32)
+	if err != nil || previd == "" {
+		return nil, stanza.BadRequest
+	}
+	return &ResumeRequest{Previd: previd, H: uint32(n)}, ""
+}
+
+func appendSMFailed(dst []byte, c stanza.Condition) []byte {
+	return append(dst, "<failed xmlns='"+stanza.NSSM+"'><"+string(c)+" xmlns='"+stanza.NSStanzas+"'/></failed>"...)
 }

@@ -224,7 +224,14 @@ func TestBind(t *testing.T) {
 		if f := c.login(); f.Child(stanza.NSSM, "sm") == nil {
 			t.Fatalf("%s", f.Bytes())
 		}
-		c.ask("<resume xmlns='urn:xmpp:sm:3' h='1' previd='x'/>", "failed")
+		for in, want := range map[string]string{
+			"<enable xmlns='urn:xmpp:sm:3'/>": "unexpected-request", "<resume xmlns='urn:xmpp:sm:3' h='1'/>": "bad-request",
+			"<resume xmlns='urn:xmpp:sm:3' h='-1' previd='x'/>": "bad-request", "<resume xmlns='urn:xmpp:sm:3' h='4294967296' previd='x'/>": "bad-request",
+		} {
+			if e := c.ask(in, "failed"); e.Child(stanza.NSStanzas, want) == nil {
+				t.Fatalf("%s: %s", in, e.Bytes())
+			}
+		}
 		for _, in := range []string{
 			"<iq type='get' id='1'>" + bind + "</iq>", "<iq type='set'>" + bind + "</iq>", "<iq type='set' id='1'>" + bind + "<a/></iq>",
 			"<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>" + strings.Repeat("x", 1100) + "</resource></bind></iq>",
@@ -249,6 +256,29 @@ func TestBind(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+}
+
+// A client that may not resume binds (XEP-0198, section 5).
+func TestResumeRefused(t *testing.T) {
+	o, _ := options()
+	c := dial(t, t.Context(), o)
+	c.login()
+	c.send("<resume xmlns='urn:xmpp:sm:3' h='4294967295' previd='x'/>")
+	r := <-c.result
+	if r.err != nil || *r.s.Resume() != (ResumeRequest{Previd: "x", H: 1<<32 - 1}) || r.s.Bind2() != nil {
+		t.Fatalf("%+v", r)
+	}
+	refused := make(chan error, 1)
+	go func() {
+		refused <- r.s.RefuseResume(t.Context(), []byte("<failed xmlns='urn:xmpp:sm:3'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>"))
+	}()
+	if e := c.next("failed"); e.Child(stanza.NSStanzas, "item-not-found") == nil {
+		t.Fatalf("%s", e.Bytes())
+	}
+	c.send("<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>")
+	if err := <-refused; err != nil || r.s.Resume() != nil || r.s.BindID() != "1" {
+		t.Fatal(err)
+	}
 }
 
 func TestCertificate(t *testing.T) {

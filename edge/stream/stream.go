@@ -22,6 +22,9 @@ type Options struct {
 	Domain       string        // the served domainpart, in its canonical form
 	TLS          *tls.Config   // nil offers no TLS; ServerTLS makes one
 	Direct       bool          // the connection begins with TLS (XEP-0368), without STARTTLS
+	Carbons      bool          // Bind 2 may enable message carbons (XEP-0280)
+	CSI          bool          // Bind 2 may say that the client is inactive (XEP-0352)
+	SM           bool          // Bind 2 may enable stream management, SASL2 may resume a stream (XEP-0198)
 	InsecureAuth bool          // SCRAM and registration are allowed without TLS; PLAIN never is
 	Credentials  Credentials   // who may log in
 	Registrar    Registrar     // nil offers no in-band registration
@@ -77,6 +80,8 @@ type Stream struct {
 	account  jid.Bare
 	resource string
 	bindID   string
+	bind2    *Bind2Request
+	resume   *ResumeRequest
 }
 
 // Account gives who authenticated.
@@ -86,7 +91,8 @@ func (s *Stream) Account() jid.Bare { return s.account }
 // for its account; empty where the server shall choose.
 func (s *Stream) Resource() string { return s.resource }
 
-// BindID gives the id of the iq that asks for the resource.
+// BindID gives the id of the iq that asks for the resource; it means nothing
+// with Bind2.
 func (s *Stream) BindID() string { return s.bindID }
 
 // Secure tells whether the connection is under TLS.
@@ -104,17 +110,18 @@ func (s *Stream) Next() (*stanza.Stanza, error) { return s.n.reader.Next() }
 
 // BindResult answers the request for a resource with the full JID.
 func (s *Stream) BindResult(full jid.Full) error {
-	return s.n.write(AppendBindResult(nil, s.bindID, full.String()))
+	return s.n.write(s.AppendBound(nil, full.String(), nil))
 }
 
 // BindError refuses the request for a resource. The client may ask again:
-// AwaitBind reads that.
+// AwaitBind reads that. For Bind 2 there is no such answer: the stream is
+// closed, and the error that comes back says so.
 func (s *Stream) BindError(c stanza.Condition) error {
 	return s.n.write(stanza.AppendError(nil, stanza.IQ, stanza.Header{ID: s.bindID}, stanza.NewError(c, "")))
 }
 
-// AwaitBind reads the next request for a resource after BindError. When it
-// fails the connection is closed, and the client was told why.
+// AwaitBind reads the next request for a resource, or to resume, after
+// BindError. When it fails the connection is closed, and the client was told why.
 func (s *Stream) AwaitBind(ctx context.Context) error {
 	stop := s.n.watch(ctx)
 	err := s.n.awaitBind(ctx, s)
@@ -140,9 +147,10 @@ func (s *Stream) CloseWith(e *stanza.StreamError) error {
 	return s.n.hangUp(append(out, stanza.StreamEnd...))
 }
 
-// Negotiate leads conn to the point where the client asks for a resource.
-// It answers nothing to that: the caller binds, and calls BindResult or
-// BindError. When it fails the connection is closed, and the client was told
+// Negotiate leads conn to the point where the client asks for a resource, or
+// to resume a stream. It answers nothing to that: the caller resumes and
+// writes AppendResumed, or calls RefuseResume; it binds and writes
+// AppendBound, or calls BindError. When it fails the connection is closed, and the client was told
 // why. It returns at once when ctx ends.
 func Negotiate(ctx context.Context, conn net.Conn, o Options) (*Stream, error) {
 	if err := o.check(); err != nil {
