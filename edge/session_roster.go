@@ -166,6 +166,9 @@ func rosterItem(it *event.RosterItem) *stanza.Element {
 	if it.GetPendingOut() {
 		e.Set("ask", "subscribe")
 	}
+	if it.GetApproved() {
+		e.Set("approved", "true")
+	}
 	for _, g := range it.GetGroups() {
 		e.AddText("group", g)
 	}

@@ -265,6 +265,7 @@ func (h *House) Roster(_ context.Context, of jid.Bare, partition int32, _ int64)
 			Contact: it.Contact.String(), Name: it.Name, Groups: it.Groups, Removed: it.Removed,
 			To: it.State&subscription.To != 0, From: it.State&subscription.From != 0,
 			PendingOut: it.State&subscription.PendingOut != 0, PendingIn: it.State&subscription.PendingIn != 0,
+			Approved: it.State&subscription.Approved != 0,
 		}
 		row := edge.RosterItem{RosterItem: item, Version: it.Version}
 		if item.GetPendingIn() {

@@ -116,7 +116,8 @@ func item(contact, name string, groups []string, state subscription.State, remov
 		Contact: contact, Name: name, Groups: groups,
 		To: state&subscription.To != 0, From: state&subscription.From != 0,
 		PendingOut: state&subscription.PendingOut != 0, PendingIn: state&subscription.PendingIn != 0,
-		Removed: removed,
+		Approved: state&subscription.Approved != 0,
+		Removed:  removed,
 	}}
 	if state&subscription.PendingIn != 0 {
 		item.Request = new(event.Presence)

@@ -13,6 +13,7 @@ const (
 	NSSession   = "urn:ietf:params:xml:ns:xmpp-session"
 	NSRoster    = "jabber:iq:roster"
 	NSRosterVer = "urn:xmpp:features:rosterver"
+	NSApproval  = "urn:xmpp:features:pre-approval"
 	NSRegister  = "jabber:iq:register"
 	NSIQReg     = "http://jabber.org/features/iq-register"
 	NSDiscoInfo = "http://jabber.org/protocol/disco#info"

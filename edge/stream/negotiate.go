@@ -217,7 +217,8 @@ func (n *negotiation) featuresBefore() []byte {
 func (n *negotiation) featuresAfter() []byte {
 	out := []byte("<stream:features><bind xmlns='" + stanza.NSBind + "'><required/></bind>" +
 		"<session xmlns='" + stanza.NSSession + "'><optional/></session>" +
-		"<ver xmlns='" + stanza.NSRosterVer + "'/>")
+		"<ver xmlns='" + stanza.NSRosterVer + "'/>" +
+		"<sub xmlns='" + stanza.NSApproval + "'/>")
 	out = append(out, n.o.Features...)
 	return append(out, "</stream:features>"...)
 }

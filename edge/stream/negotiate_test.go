@@ -63,7 +63,7 @@ func TestLogin(t *testing.T) {
 					t.Fatal(e, err)
 				}
 				f = c.open()
-				if f.Child(stanza.NSBind, "bind") == nil || f.Child(stanza.NSSession, "session") == nil || f.Child(stanza.NSRosterVer, "ver") == nil || f.Child(stanza.NSSASL, "mechanisms") != nil {
+				if f.Child(stanza.NSBind, "bind") == nil || f.Child(stanza.NSSession, "session") == nil || f.Child(stanza.NSRosterVer, "ver") == nil || f.Child(stanza.NSApproval, "sub") == nil || f.Child(stanza.NSSASL, "mechanisms") != nil {
 					t.Fatalf("%s", f.Bytes())
 				}
 				c.send("<iq type='set' id='b1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>balcony</resource></bind></iq>")

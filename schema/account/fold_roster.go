@@ -41,7 +41,7 @@ func (f *folding) rosterItemRemoved(r *event.RosterItemRemoved) {
 }
 
 // subscriptionSent is a verb of the owner: routed to the contact, then pushed
-// (RFC 6121, sections 3.1.2, 3.1.5, 3.2.2 and 3.3.2, Appendix A.2).
+// (RFC 6121, sections 3.1.2, 3.1.5, 3.2.2, 3.3.2 and 3.4.2, Appendix A.2).
 func (f *folding) subscriptionSent(r *event.SubscriptionSent) {
 	contact := jid.FromCanonical(r.GetContact()).Bare() // of a full JID, section 3.1.2
 	v := subscription.Verb(r.GetVerb())
@@ -56,14 +56,20 @@ func (f *folding) subscriptionSent(r *event.SubscriptionSent) {
 	if next.State != before.State {
 		f.keep(next)
 		f.push(next, !roster.Visible(before, next))
-		if next.State&^before.State&subscription.From != 0 {
-			f.forgetDirected(contact)
-		}
+		f.granted(before, next)
+	}
+}
+
+// granted forgets what a contact that is a subscriber from now on needs not.
+func (f *folding) granted(before, next roster.Item) {
+	if next.State&^before.State&subscription.From != 0 {
+		f.forgetDirected(next.Contact)
 	}
 }
 
 // subscriptionReceived is a verb of a contact: shown to the owner's clients,
-// then pushed (RFC 6121, sections 3.1.3, 3.1.6, 3.2.3 and 3.3.3, Appendix A.3).
+// then pushed (RFC 6121, sections 3.1.3, 3.1.6, 3.2.3, 3.3.3 and 3.4.2,
+// Appendix A.3).
 // What means nothing in the present state is ignored.
 func (f *folding) subscriptionReceived(r *event.SubscriptionReceived) {
 	contact := jid.FromCanonical(r.GetContact()).Bare()
@@ -81,6 +87,7 @@ func (f *folding) subscriptionReceived(r *event.SubscriptionReceived) {
 	if next.State != before.State {
 		f.keep(next)
 		f.push(next, !roster.Visible(before, next))
+		f.granted(before, next)
 	}
 	if reply := subscription.Reply(before.State, v); reply != 0 {
 		f.send(contact, reply, nil)
@@ -119,6 +126,7 @@ func (f *folding) push(i roster.Item, hidden bool) {
 		From:       i.State&subscription.From != 0,
 		PendingOut: i.State&subscription.PendingOut != 0,
 		PendingIn:  i.State&subscription.PendingIn != 0,
+		Approved:   i.State&subscription.Approved != 0,
 		Removed:    i.Removed && !i.Hidden(),
 		Hidden:     hidden,
 	}

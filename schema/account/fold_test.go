@@ -80,7 +80,8 @@ func TestRules(t *testing.T) {
 		{"3.1.6 approval is delivered before the push", asked + "; juliet -> romeo: subscribed",
 			[]string{`>> romeo: juliet subscribed`, `>> romeo: push juliet To, version 6`}, nil},
 		{"3.1.6 second approval makes it mutual", mutual, []string{`>> juliet: romeo subscribed`, `>> juliet: push romeo Both, version 10`}, nil},
-		{"3.1.6 approval that nobody asked for is ignored", bothExist + "; juliet sets romeo; juliet -> romeo: subscribed", nil, []string{"=>", ">>"}},
+		{"3.1.6 approval of what was cancelled in between is ignored", asked + "; romeo -> juliet: unsubscribe; juliet -> romeo: subscribed",
+			[]string{`juliet: romeo None, approved, version 7`}, []string{"=>", ">> romeo"}},
 
 		// Section 3.2: cancelling.
 		{"3.2.2 cancellation is routed and pushed", fromTo + "; juliet -> romeo: unsubscribed",
@@ -102,6 +103,32 @@ func TestRules(t *testing.T) {
 			[]string{`=> juliet: romeo unsubscribe`}, []string{">>"}},
 		{"3.3.3 withdrawn request leaves no record", asked + "; romeo -> juliet: unsubscribe", []string{`juliet: romeo unknown`}, nil},
 		{"3 verbs to oneself mean nothing", bothExist + "; juliet -> juliet: subscribe", nil, []string{"=>", ">>"}},
+
+		// Section 3.4: approving before the request.
+		{"3.4.2 pre-approval of who is not in the roster", bothExist + "; juliet -> romeo: subscribed",
+			[]string{`>> juliet: push romeo None, approved, version 3`, `juliet: romeo None, approved, version 3`}, []string{"=>"}},
+		{"3.4.2 pre-approval keeps the item", bothExist + "; juliet sets romeo R G; juliet -> romeo: subscribed",
+			[]string{`>> juliet: push romeo None, approved, version 4, "R" ["G"]`}, []string{"=>"}},
+		{"3.4.2 pre-approval while asking", bothExist + "; juliet -> romeo: subscribe; juliet -> romeo: subscribed",
+			[]string{`>> juliet: push romeo None + Pending Out, approved, version 5`}, []string{"=>"}},
+		{"3.4.2 second pre-approval", bothExist + "; juliet -> romeo: subscribed; juliet -> romeo: subscribed", nil, []string{"=>", ">>", "juliet:"}},
+		{"3.4.2 approval of what was granted", fromTo + "; juliet -> romeo: subscribed", nil, []string{"=>", ">>"}},
+		{"3.4.2 request after it is granted and not shown", bothExist + "; juliet -> romeo: subscribed; romeo -> juliet: subscribe",
+			[]string{`=> juliet: romeo subscribe`, `>> juliet: push romeo From, version 5`, `=> romeo: juliet subscribed`,
+				`>> romeo: juliet subscribed`, `>> romeo: push juliet To, version 6`, `juliet: romeo From, version 5`}, []string{">> juliet: romeo", "approved"}},
+		{"3.4.2 request after it makes it mutual", fromTo + "; romeo -> juliet: subscribed; juliet -> romeo: subscribe",
+			[]string{`>> romeo: push juliet Both, version 9`, `>> juliet: romeo subscribed`, `juliet: romeo Both, version 10`}, []string{">> romeo: juliet"}},
+		{"3.4.2 subscriber by pre-approval is noted as one", bothExist + "; juliet -> romeo: subscribed; juliet/balcony binds e1/3; juliet/balcony available; juliet/balcony directs available romeo; romeo -> juliet: subscribe",
+			[]string{`juliet/balcony: directed to []`}, nil},
+		{"3.2.2 cancellation of a pre-approval is not routed", bothExist + "; juliet -> romeo: subscribed; juliet -> romeo: unsubscribed",
+			[]string{`>> juliet: push romeo None, version 4`, `juliet: romeo None, version 4`}, []string{"=>"}},
+		{"3.2.2 request after a cancelled pre-approval is shown", bothExist + "; juliet -> romeo: subscribed; juliet -> romeo: unsubscribed; romeo -> juliet: subscribe",
+			[]string{`>> juliet: romeo subscribe`, `juliet: romeo None + Pending In, version 4`}, []string{"subscribed"}},
+		{"3.4.2 removal of the item ends a pre-approval", bothExist + "; juliet -> romeo: subscribed; juliet removes romeo; romeo -> juliet: subscribe",
+			[]string{`>> juliet: romeo subscribe`}, []string{"subscribed"}},
+		{"4.3.2 cancellation by the contact keeps a pre-approval", fromTo + "; romeo -> juliet: subscribed; juliet -> romeo: unsubscribed",
+			[]string{`romeo: juliet None, approved, version 9`}, nil},
+		{"3.4.2 pre-approval ends with the account", bothExist + "; juliet -> romeo: subscribed; delete juliet", []string{`juliet: romeo unknown`}, []string{"=>"}},
 
 		// Section 4: presence.
 		{"4.2 initial presence", online, []string{`juliet/balcony: available "" 0, version 4, since 4`}, nil},

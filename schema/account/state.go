@@ -19,7 +19,7 @@ import (
 
 // Version is the version of the fold: it is raised when the same history
 // would fold to something else, so that views are rebuilt.
-const Version = 1
+const Version = 2
 
 // A State is what the history of one account amounts to. Its maps may be nil.
 // It is not safe for concurrent use.

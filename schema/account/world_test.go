@@ -331,7 +331,7 @@ func describe(r Reaction) string {
 	case *event.Output_RosterPush:
 		i := k.RosterPush.GetItem()
 		state := subscription.None
-		for bit, on := range map[subscription.State]bool{subscription.To: i.GetTo(), subscription.From: i.GetFrom(), subscription.PendingOut: i.GetPendingOut(), subscription.PendingIn: i.GetPendingIn()} {
+		for bit, on := range map[subscription.State]bool{subscription.To: i.GetTo(), subscription.From: i.GetFrom(), subscription.PendingOut: i.GetPendingOut(), subscription.PendingIn: i.GetPendingIn(), subscription.Approved: i.GetApproved()} {
 			if on {
 				state |= bit
 			}

@@ -37,8 +37,8 @@ func migrated(t *testing.T) *pgx.Conn {
 }
 
 func TestStateBits(t *testing.T) {
-	if subscription.To != 1 || subscription.From != 2 || subscription.PendingOut != 4 || subscription.PendingIn != 8 {
-		t.Error("views and indexes of the migrations take the bits to be 1, 2, 4 and 8")
+	if subscription.To != 1 || subscription.From != 2 || subscription.PendingOut != 4 || subscription.PendingIn != 8 || subscription.Approved != 16 {
+		t.Error("views and indexes of the migrations take the bits to be 1, 2, 4, 8 and 16")
 	}
 }
 

@@ -62,8 +62,8 @@ func (i Item) Remove(version int64) (next Item, cancel []subscription.Verb, ok b
 }
 
 // Sent gives i after the owner sent v to the contact at version. Asking for a
-// subscription puts the contact into the roster, and so does approving one
-// (RFC 6121, sections 3.1.2 and 3.1.5).
+// subscription puts the contact into the roster, and so does approving one,
+// asked or not (RFC 6121, sections 3.1.2, 3.1.5 and 3.4.2).
 func (i Item) Sent(v subscription.Verb, version int64) Item {
 	next := i
 	next.State = subscription.Outbound(i.State, v)

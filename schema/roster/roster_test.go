@@ -134,6 +134,18 @@ func TestSubscriptions(t *testing.T) {
 			t.Errorf("3.1.5 approved: %+v", approved)
 		}
 	})
+	t.Run("3.4.2 pre-approval adds an item, and a request uses it up", func(t *testing.T) {
+		i := Unknown(nurse).Sent(subscription.Subscribed, 5)
+		if i.Removed || i.State != subscription.Approved || i.Version != 5 {
+			t.Errorf("%+v", i)
+		}
+		if asked := i.Received(subscription.Subscribe, []byte("hi"), 6); asked.State != subscription.From || asked.Request != nil || asked.Version != 6 {
+			t.Errorf("%+v", asked)
+		}
+		if gone := i.Sent(subscription.Unsubscribed, 6); gone.Removed || gone.State != subscription.None || gone.Version != 6 {
+			t.Errorf("cancelled: %+v", gone)
+		}
+	})
 	t.Run("3.1.2 request adds an item", func(t *testing.T) {
 		i := Unknown(nurse).Sent(subscription.Subscribe, 5)
 		if i.Removed || !i.State.Ask() || i.Version != 5 {
@@ -156,7 +168,7 @@ func TestSubscriptions(t *testing.T) {
 		}
 	})
 	t.Run("A.2 verb without meaning adds nothing", func(t *testing.T) {
-		for _, v := range []subscription.Verb{subscription.Subscribed, subscription.Unsubscribe, subscription.Unsubscribed} {
+		for _, v := range []subscription.Verb{subscription.Unsubscribe, subscription.Unsubscribed} {
 			if i := Unknown(nurse).Sent(v, 5); !i.Empty() {
 				t.Errorf("%v: %+v", v, i)
 			}

@@ -6,8 +6,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The nine states by their names in Appendix A.1.
-var nine = map[string]State{
+// The nine states by their names in Appendix A.1, and those with an approval
+// that waits for a request (section 3.4).
+var twelve = map[string]State{
 	"None":                  None,
 	"None + Pending Out":    PendingOut,
 	"None + Pending In":     PendingIn,
@@ -17,11 +18,15 @@ var nine = map[string]State{
 	"From":                  From,
 	"From + Pending Out":    From | PendingOut,
 	"Both":                  Both,
+
+	"None, approved":               Approved,
+	"None + Pending Out, approved": PendingOut | Approved,
+	"To, approved":                 To | Approved,
 }
 
 func TestNames(t *testing.T) {
 	attributes := map[string]string{"None": "none", "To": "to", "From": "from", "Both": "both"}
-	for name, s := range nine {
+	for name, s := range twelve {
 		t.Run("A.1 "+name, func(t *testing.T) {
 			if s.String() != name || !s.Valid() {
 				t.Errorf("%v valid=%v", s, s.Valid())
@@ -40,7 +45,7 @@ func TestNames(t *testing.T) {
 			valid++
 		}
 	}
-	if valid != 9 {
+	if valid != len(twelve) {
 		t.Errorf("%d valid states", valid)
 	}
 	for v, name := range map[Verb]string{Subscribe: "subscribe", Subscribed: "subscribed", Unsubscribe: "unsubscribe", Unsubscribed: "unsubscribed", 0: "no verb"} {
@@ -58,18 +63,18 @@ type row struct {
 
 func check(t *testing.T, section string, v Verb, rows []row, decide func(State, Verb) bool, next func(State, Verb) State) {
 	t.Helper()
-	if len(rows) != len(nine) {
+	if len(rows) != len(twelve) {
 		t.Fatalf("%s has %d rows", section, len(rows))
 	}
 	for _, r := range rows {
 		t.Run(section+" "+v.String()+" in "+r.from, func(t *testing.T) {
-			s := nine[r.from]
+			s := twelve[r.from]
 			if s.String() != r.from {
 				t.Fatalf("no state %q", r.from)
 			}
 			want := s
 			if r.to != "" {
-				want = nine[r.to]
+				want = twelve[r.to]
 				if want.String() != r.to {
 					t.Fatalf("no state %q", r.to)
 				}
@@ -95,6 +100,9 @@ func TestOutbound(t *testing.T) {
 		{"From", "yes", "From + Pending Out"},
 		{"From + Pending Out", "yes", ""},
 		{"Both", "yes", ""},
+		{"None, approved", "yes", "None + Pending Out, approved"},
+		{"None + Pending Out, approved", "yes", ""},
+		{"To, approved", "yes", ""},
 	}, Routed, Outbound)
 	check(t, "A.2.2", Unsubscribe, []row{
 		{"None", "yes", ""},
@@ -106,17 +114,23 @@ func TestOutbound(t *testing.T) {
 		{"From", "yes", ""},
 		{"From + Pending Out", "yes", "From"},
 		{"Both", "yes", "From"},
+		{"None, approved", "yes", ""},
+		{"None + Pending Out, approved", "yes", "None, approved"},
+		{"To, approved", "yes", "None, approved"},
 	}, Routed, Outbound)
 	check(t, "A.2.3", Subscribed, []row{
-		{"None", "no", ""},
-		{"None + Pending Out", "no", ""},
+		{"None", "no", "None, approved"},
+		{"None + Pending Out", "no", "None + Pending Out, approved"},
 		{"None + Pending In", "yes", "From"},
 		{"None + Pending Out+In", "yes", "From + Pending Out"},
-		{"To", "no", ""},
+		{"To", "no", "To, approved"},
 		{"To + Pending In", "yes", "Both"},
 		{"From", "no", ""},
 		{"From + Pending Out", "no", ""},
 		{"Both", "no", ""},
+		{"None, approved", "no", ""},
+		{"None + Pending Out, approved", "no", ""},
+		{"To, approved", "no", ""},
 	}, Routed, Outbound)
 	check(t, "A.2.4", Unsubscribed, []row{
 		{"None", "no", ""},
@@ -128,6 +142,9 @@ func TestOutbound(t *testing.T) {
 		{"From", "yes", "None"},
 		{"From + Pending Out", "yes", "None + Pending Out"},
 		{"Both", "yes", "To"},
+		{"None, approved", "no", "None"},
+		{"None + Pending Out, approved", "no", "None + Pending Out"},
+		{"To, approved", "no", "To"},
 	}, Routed, Outbound)
 }
 
@@ -142,6 +159,9 @@ func TestInbound(t *testing.T) {
 		{"From", "no", ""},
 		{"From + Pending Out", "no", ""},
 		{"Both", "no", ""},
+		{"None, approved", "no", "From"},
+		{"None + Pending Out, approved", "no", "From + Pending Out"},
+		{"To, approved", "no", "Both"},
 	}, Delivered, Inbound)
 	check(t, "A.3.2", Unsubscribe, []row{
 		{"None", "no", ""},
@@ -153,6 +173,9 @@ func TestInbound(t *testing.T) {
 		{"From", "yes", "None"},
 		{"From + Pending Out", "yes", "None + Pending Out"},
 		{"Both", "yes", "To"},
+		{"None, approved", "no", ""},
+		{"None + Pending Out, approved", "no", ""},
+		{"To, approved", "no", ""},
 	}, Delivered, Inbound)
 	check(t, "A.3.3", Subscribed, []row{
 		{"None", "no", ""},
@@ -164,6 +187,9 @@ func TestInbound(t *testing.T) {
 		{"From", "no", ""},
 		{"From + Pending Out", "yes", "Both"},
 		{"Both", "no", ""},
+		{"None, approved", "no", ""},
+		{"None + Pending Out, approved", "yes", "To, approved"},
+		{"To, approved", "no", ""},
 	}, Delivered, Inbound)
 	check(t, "A.3.4", Unsubscribed, []row{
 		{"None", "no", ""},
@@ -175,14 +201,17 @@ func TestInbound(t *testing.T) {
 		{"From", "no", ""},
 		{"From + Pending Out", "yes", "From"},
 		{"Both", "yes", "From"},
+		{"None, approved", "no", ""},
+		{"None + Pending Out, approved", "yes", "None, approved"},
+		{"To, approved", "yes", "None, approved"},
 	}, Delivered, Inbound)
 }
 
 func TestReply(t *testing.T) {
-	for name, s := range nine {
+	for name, s := range twelve {
 		t.Run("3.1.3 subscribe in "+name, func(t *testing.T) {
 			want := Verb(0)
-			if s&From != 0 {
+			if s&(From|Approved) != 0 {
 				want = Subscribed
 			}
 			if got := Reply(s, Subscribe); got != want {
@@ -198,7 +227,7 @@ func TestReply(t *testing.T) {
 }
 
 func TestCancelLeavesNothing(t *testing.T) {
-	for name, s := range nine {
+	for name, s := range twelve {
 		t.Run("2.5.2 remove in "+name, func(t *testing.T) {
 			left := s
 			for _, v := range Cancel(s) {
@@ -207,7 +236,7 @@ func TestCancelLeavesNothing(t *testing.T) {
 				}
 				left = Outbound(left, v)
 			}
-			if left != None {
+			if left&^Approved != None {
 				t.Errorf("left in %v", left)
 			}
 			if s == Both && len(Cancel(s)) != 2 {
@@ -221,15 +250,15 @@ func TestCancelLeavesNothing(t *testing.T) {
 }
 
 func TestUnknownVerb(t *testing.T) {
-	for _, s := range nine {
+	for _, s := range twelve {
 		if Outbound(s, 9) != s || Inbound(s, 9) != s || Routed(s, 9) || Delivered(s, 9) || Reply(s, 9) != 0 {
 			t.Errorf("an unknown verb means something in %v", s)
 		}
 	}
 }
 
-// Only the nine states are reached, whatever is sent and comes.
-func TestOnlyNineStatesAreReached(t *testing.T) {
+// Only the twelve states are reached, whatever is sent and comes.
+func TestOnlyTwelveStatesAreReached(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := None
 		for _, step := range rapid.SliceOf(rapid.Uint8Range(0, 15)).Draw(t, "steps") {
@@ -246,7 +275,8 @@ func TestOnlyNineStatesAreReached(t *testing.T) {
 	})
 }
 
-// Two sides that talk in turn hold mirror images of each other.
+// Two sides that talk in turn hold mirror images of each other; the contact
+// does not know what is approved.
 func TestBothSidesAgree(t *testing.T) {
 	mirror := func(s State) State {
 		return s&To<<1 | s&From>>1 | s&PendingOut<<1 | s&PendingIn>>1
@@ -262,7 +292,7 @@ func TestBothSidesAgree(t *testing.T) {
 				side[1-who] = Inbound(side[1-who], v)
 				side[who] = Inbound(side[who], reply)
 			}
-			if side[0] != mirror(side[1]) {
+			if side[0]&^Approved != mirror(side[1]) {
 				t.Fatalf("%v and %v", side[0], side[1])
 			}
 		}
