@@ -3481,7 +3481,9 @@ type Policy struct {
 	DefaultRules []*PolicyRule    `protobuf:"bytes,2,rep,name=default_rules,json=defaultRules,proto3" json:"default_rules,omitempty"`
 	Sessions     []*SessionPolicy `protobuf:"bytes,3,rep,name=sessions,proto3" json:"sessions,omitempty"`
 	// Rules depend on the roster.
-	Roster        bool `protobuf:"varint,4,opt,name=roster,proto3" json:"roster,omitempty"`
+	Roster bool `protobuf:"varint,4,opt,name=roster,proto3" json:"roster,omitempty"`
+	// Whose it is, a bare JID: between its own resources everything passes.
+	Account       string `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3542,6 +3544,13 @@ func (x *Policy) GetRoster() bool {
 		return x.Roster
 	}
 	return false
+}
+
+func (x *Policy) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
 }
 
 // SessionPolicy is what differs for one resource.
@@ -3727,6 +3736,204 @@ func (x *PolicyRule) GetPresenceOut() bool {
 	return false
 }
 
+// Privacy is what an account has set, from which its Policy is compiled.
+type Privacy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// XEP-0191; sorted.
+	Blocked []string `protobuf:"bytes,1,rep,name=blocked,proto3" json:"blocked,omitempty"`
+	// XEP-0016; sorted by name.
+	Lists []*PrivacyList `protobuf:"bytes,2,rep,name=lists,proto3" json:"lists,omitempty"`
+	// The name of one of lists, or empty.
+	DefaultList string `protobuf:"bytes,3,opt,name=default_list,json=defaultList,proto3" json:"default_list,omitempty"`
+	// Sorted by resource.
+	Sessions      []*PrivacySession `protobuf:"bytes,4,rep,name=sessions,proto3" json:"sessions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Privacy) Reset() {
+	*x = Privacy{}
+	mi := &file_schema_event_event_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Privacy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Privacy) ProtoMessage() {}
+
+func (x *Privacy) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Privacy.ProtoReflect.Descriptor instead.
+func (*Privacy) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *Privacy) GetBlocked() []string {
+	if x != nil {
+		return x.Blocked
+	}
+	return nil
+}
+
+func (x *Privacy) GetLists() []*PrivacyList {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
+func (x *Privacy) GetDefaultList() string {
+	if x != nil {
+		return x.DefaultList
+	}
+	return ""
+}
+
+func (x *Privacy) GetSessions() []*PrivacySession {
+	if x != nil {
+		return x.Sessions
+	}
+	return nil
+}
+
+// PrivacyList is a privacy list (XEP-0016); its items are in their order.
+type PrivacyList struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Items         []*PrivacyItem         `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivacyList) Reset() {
+	*x = PrivacyList{}
+	mi := &file_schema_event_event_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivacyList) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivacyList) ProtoMessage() {}
+
+func (x *PrivacyList) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivacyList.ProtoReflect.Descriptor instead.
+func (*PrivacyList) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *PrivacyList) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *PrivacyList) GetItems() []*PrivacyItem {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// PrivacySession is what lasts as long as a session.
+type PrivacySession struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Resource string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
+	// The name of its active list, or empty.
+	Active string `protobuf:"bytes,2,opt,name=active,proto3" json:"active,omitempty"`
+	// XEP-0186.
+	Invisible bool `protobuf:"varint,3,opt,name=invisible,proto3" json:"invisible,omitempty"`
+	// When it became invisible, microseconds since 1970 UTC.
+	Since         int64 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PrivacySession) Reset() {
+	*x = PrivacySession{}
+	mi := &file_schema_event_event_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PrivacySession) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PrivacySession) ProtoMessage() {}
+
+func (x *PrivacySession) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PrivacySession.ProtoReflect.Descriptor instead.
+func (*PrivacySession) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *PrivacySession) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *PrivacySession) GetActive() string {
+	if x != nil {
+		return x.Active
+	}
+	return ""
+}
+
+func (x *PrivacySession) GetInvisible() bool {
+	if x != nil {
+		return x.Invisible
+	}
+	return false
+}
+
+func (x *PrivacySession) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 // BlockListPush tells the sessions that asked for the block list of a change
 // (XEP-0191, section 3.3).
 type BlockListPush struct {
@@ -3740,7 +3947,7 @@ type BlockListPush struct {
 
 func (x *BlockListPush) Reset() {
 	*x = BlockListPush{}
-	mi := &file_schema_event_event_proto_msgTypes[40]
+	mi := &file_schema_event_event_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3752,7 +3959,7 @@ func (x *BlockListPush) String() string {
 func (*BlockListPush) ProtoMessage() {}
 
 func (x *BlockListPush) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[40]
+	mi := &file_schema_event_event_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3765,7 +3972,7 @@ func (x *BlockListPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockListPush.ProtoReflect.Descriptor instead.
 func (*BlockListPush) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{40}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *BlockListPush) GetBlocked() []string {
@@ -3799,7 +4006,7 @@ type PrivacyListPush struct {
 
 func (x *PrivacyListPush) Reset() {
 	*x = PrivacyListPush{}
-	mi := &file_schema_event_event_proto_msgTypes[41]
+	mi := &file_schema_event_event_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3811,7 +4018,7 @@ func (x *PrivacyListPush) String() string {
 func (*PrivacyListPush) ProtoMessage() {}
 
 func (x *PrivacyListPush) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[41]
+	mi := &file_schema_event_event_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3824,7 +4031,7 @@ func (x *PrivacyListPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivacyListPush.ProtoReflect.Descriptor instead.
 func (*PrivacyListPush) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{41}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PrivacyListPush) GetName() string {
@@ -4085,12 +4292,13 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x05bound\x18\b \x01(\x03R\x05bound\"\\\n" +
 	"\rPolicyChanged\x121\n" +
 	"\x06policy\x18\x01 \x01(\v2\x19.rollcall.event.v1.PolicyR\x06policy\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\x03R\aversion\"\xbc\x01\n" +
+	"\aversion\x18\x02 \x01(\x03R\aversion\"\xd6\x01\n" +
 	"\x06Policy\x12\x18\n" +
 	"\ablocked\x18\x01 \x03(\tR\ablocked\x12B\n" +
 	"\rdefault_rules\x18\x02 \x03(\v2\x1d.rollcall.event.v1.PolicyRuleR\fdefaultRules\x12<\n" +
 	"\bsessions\x18\x03 \x03(\v2 .rollcall.event.v1.SessionPolicyR\bsessions\x12\x16\n" +
-	"\x06roster\x18\x04 \x01(\bR\x06roster\"\x96\x01\n" +
+	"\x06roster\x18\x04 \x01(\bR\x06roster\x12\x18\n" +
+	"\aaccount\x18\x05 \x01(\tR\aaccount\"\x96\x01\n" +
 	"\rSessionPolicy\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
 	"\x06active\x18\x02 \x01(\bR\x06active\x123\n" +
@@ -4107,7 +4315,20 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x02iq\x18\a \x01(\bR\x02iq\x12\x1f\n" +
 	"\vpresence_in\x18\b \x01(\bR\n" +
 	"presenceIn\x12!\n" +
-	"\fpresence_out\x18\t \x01(\bR\vpresenceOut\"l\n" +
+	"\fpresence_out\x18\t \x01(\bR\vpresenceOut\"\xbb\x01\n" +
+	"\aPrivacy\x12\x18\n" +
+	"\ablocked\x18\x01 \x03(\tR\ablocked\x124\n" +
+	"\x05lists\x18\x02 \x03(\v2\x1e.rollcall.event.v1.PrivacyListR\x05lists\x12!\n" +
+	"\fdefault_list\x18\x03 \x01(\tR\vdefaultList\x12=\n" +
+	"\bsessions\x18\x04 \x03(\v2!.rollcall.event.v1.PrivacySessionR\bsessions\"W\n" +
+	"\vPrivacyList\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x124\n" +
+	"\x05items\x18\x02 \x03(\v2\x1e.rollcall.event.v1.PrivacyItemR\x05items\"x\n" +
+	"\x0ePrivacySession\x12\x1a\n" +
+	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
+	"\x06active\x18\x02 \x01(\tR\x06active\x12\x1c\n" +
+	"\tinvisible\x18\x03 \x01(\bR\tinvisible\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\x03R\x05since\"l\n" +
 	"\rBlockListPush\x12\x18\n" +
 	"\ablocked\x18\x01 \x03(\tR\ablocked\x12\x1c\n" +
 	"\tunblocked\x18\x02 \x03(\tR\tunblocked\x12#\n" +
@@ -4151,7 +4372,7 @@ func file_schema_event_event_proto_rawDescGZIP() []byte {
 }
 
 var file_schema_event_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_schema_event_event_proto_msgTypes = make([]protoimpl.MessageInfo, 42)
+var file_schema_event_event_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_schema_event_event_proto_goTypes = []any{
 	(Verb)(0),                    // 0: rollcall.event.v1.Verb
 	(MessageType)(0),             // 1: rollcall.event.v1.MessageType
@@ -4198,8 +4419,11 @@ var file_schema_event_event_proto_goTypes = []any{
 	(*Policy)(nil),               // 42: rollcall.event.v1.Policy
 	(*SessionPolicy)(nil),        // 43: rollcall.event.v1.SessionPolicy
 	(*PolicyRule)(nil),           // 44: rollcall.event.v1.PolicyRule
-	(*BlockListPush)(nil),        // 45: rollcall.event.v1.BlockListPush
-	(*PrivacyListPush)(nil),      // 46: rollcall.event.v1.PrivacyListPush
+	(*Privacy)(nil),              // 45: rollcall.event.v1.Privacy
+	(*PrivacyList)(nil),          // 46: rollcall.event.v1.PrivacyList
+	(*PrivacySession)(nil),       // 47: rollcall.event.v1.PrivacySession
+	(*BlockListPush)(nil),        // 48: rollcall.event.v1.BlockListPush
+	(*PrivacyListPush)(nil),      // 49: rollcall.event.v1.PrivacyListPush
 }
 var file_schema_event_event_proto_depIdxs = []int32{
 	6,  // 0: rollcall.event.v1.Event.account_created:type_name -> rollcall.event.v1.AccountCreated
@@ -4250,8 +4474,8 @@ var file_schema_event_event_proto_depIdxs = []int32{
 	39, // 45: rollcall.event.v1.Output.subscription_stanza:type_name -> rollcall.event.v1.SubscriptionStanza
 	40, // 46: rollcall.event.v1.Output.outcome:type_name -> rollcall.event.v1.Outcome
 	41, // 47: rollcall.event.v1.Output.policy_changed:type_name -> rollcall.event.v1.PolicyChanged
-	45, // 48: rollcall.event.v1.Output.block_list_push:type_name -> rollcall.event.v1.BlockListPush
-	46, // 49: rollcall.event.v1.Output.privacy_list_push:type_name -> rollcall.event.v1.PrivacyListPush
+	48, // 48: rollcall.event.v1.Output.block_list_push:type_name -> rollcall.event.v1.BlockListPush
+	49, // 49: rollcall.event.v1.Output.privacy_list_push:type_name -> rollcall.event.v1.PrivacyListPush
 	38, // 50: rollcall.event.v1.RosterPush.item:type_name -> rollcall.event.v1.RosterItem
 	0,  // 51: rollcall.event.v1.SubscriptionStanza.verb:type_name -> rollcall.event.v1.Verb
 	10, // 52: rollcall.event.v1.SubscriptionStanza.presence:type_name -> rollcall.event.v1.Presence
@@ -4260,11 +4484,14 @@ var file_schema_event_event_proto_depIdxs = []int32{
 	44, // 55: rollcall.event.v1.Policy.default_rules:type_name -> rollcall.event.v1.PolicyRule
 	43, // 56: rollcall.event.v1.Policy.sessions:type_name -> rollcall.event.v1.SessionPolicy
 	44, // 57: rollcall.event.v1.SessionPolicy.rules:type_name -> rollcall.event.v1.PolicyRule
-	58, // [58:58] is the sub-list for method output_type
-	58, // [58:58] is the sub-list for method input_type
-	58, // [58:58] is the sub-list for extension type_name
-	58, // [58:58] is the sub-list for extension extendee
-	0,  // [0:58] is the sub-list for field type_name
+	46, // 58: rollcall.event.v1.Privacy.lists:type_name -> rollcall.event.v1.PrivacyList
+	47, // 59: rollcall.event.v1.Privacy.sessions:type_name -> rollcall.event.v1.PrivacySession
+	26, // 60: rollcall.event.v1.PrivacyList.items:type_name -> rollcall.event.v1.PrivacyItem
+	61, // [61:61] is the sub-list for method output_type
+	61, // [61:61] is the sub-list for method input_type
+	61, // [61:61] is the sub-list for extension type_name
+	61, // [61:61] is the sub-list for extension extendee
+	0,  // [0:61] is the sub-list for field type_name
 }
 
 func init() { file_schema_event_event_proto_init() }
@@ -4314,7 +4541,7 @@ func file_schema_event_event_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_schema_event_event_proto_rawDesc), len(file_schema_event_event_proto_rawDesc)),
 			NumEnums:      5,
-			NumMessages:   42,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
