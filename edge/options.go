@@ -64,6 +64,12 @@ type Roster struct {
 	Items []RosterItem
 	// NextOffset is the first record that is not in it.
 	NextOffset int64
+	// Created is the offset of the account's AccountCreated, and CreatedAt its
+	// time, microseconds since 1970 UTC.
+	Created, CreatedAt int64
+	// Purged is the highest version of an item whose tombstone is gone; 0 if
+	// none is.
+	Purged int64
 }
 
 // RosterItem is an item, the offset that made it what clients see, 0 if they

@@ -41,6 +41,7 @@ type session struct {
 	reading     bool                // its roster is being read
 	early       []*event.RosterPush // pushes that came while it was being read
 	asOf        int64               // the roster that it has was true at this next offset
+	rosterTag   string              // of its versions; empty before it has one
 	pushes      int                 // roster pushes sent, for their ids
 	requests    map[string]request  // that an Outcome answers, by the ids of their iqs
 	positions   map[int32]int64     // last offset of its own appends, by partition

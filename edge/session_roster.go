@@ -1,8 +1,6 @@
 package edge
 
 import (
-	"strconv"
-
 	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
@@ -118,34 +116,30 @@ func (s *session) giveRoster(st *stanza.Stanza, query *stanza.Element, r *Roster
 		return
 	}
 	if err != nil {
+		s.interested = s.rosterTag != "" // an earlier answer counts on
 		s.fail(st, &stanza.Error{Type: stanza.Wait, Condition: stanza.InternalServerError, Text: "the roster cannot be read now"})
 	} else {
-		s.asOf = r.NextOffset
-		h := stanza.Header{Type: "result", ID: st.ID, To: s.full, From: st.To}
-		payload := rosterAnswer(r, query)
-		s.send(func(dst []byte) []byte { return stanza.AppendIQ(dst, h, payload) })
+		s.asOf, s.rosterTag = r.NextOffset, r.tag()
+		s.answerRoster(st, query.Attr("ver"), r)
 	}
 	for _, p := range early {
 		s.pushRoster(p)
 	}
 }
 
-// rosterAnswer gives the result's payload: nil if the client has this version
-// already (RFC 6121, section 2.6.3).
-func rosterAnswer(r *Roster, query *stanza.Element) []byte {
-	q := stanza.New(stanza.NSRoster, "query")
-	version := int64(0)
-	for _, it := range r.Items {
-		version = max(version, it.Version)
-		if !it.GetRemoved() {
-			q.Add(rosterItem(it.RosterItem))
-		}
+// answerRoster gives the whole roster, or an empty result and then, as pushes,
+// what changed since the version that the client has (RFC 6121, section 2.6.3).
+func (s *session) answerRoster(st *stanza.Stanza, ver string, r *Roster) {
+	h := stanza.Header{Type: "result", ID: st.ID, To: s.full, From: st.To}
+	changed, ok := r.since(ver)
+	var payload []byte
+	if !ok {
+		payload = r.whole()
 	}
-	ver := strconv.FormatInt(version, 10)
-	if query.Attr("ver") == ver {
-		return nil
+	s.send(func(dst []byte) []byte { return stanza.AppendIQ(dst, h, payload) })
+	for _, it := range changed {
+		s.sendPush(it.RosterItem, it.Version)
 	}
-	return q.Set("ver", ver).Bytes()
 }
 
 // rosterItem encodes an item (RFC 6121, section 2.1.2).
@@ -183,8 +177,12 @@ func (s *session) pushRoster(p *event.RosterPush) {
 	case s.reading:
 		s.early = append(s.early, p)
 	case p.GetVersion() >= s.asOf:
-		q := stanza.New(stanza.NSRoster, "query", "ver", strconv.FormatInt(p.GetVersion(), 10)).Add(rosterItem(p.GetItem()))
-		h := stanza.Header{Type: "set", ID: s.nextPush(), To: s.full}
-		s.send(func(dst []byte) []byte { return stanza.AppendIQ(dst, h, q.Bytes()) })
+		s.sendPush(p.GetItem(), p.GetVersion())
 	}
+}
+
+func (s *session) sendPush(it *event.RosterItem, version int64) {
+	q := stanza.New(stanza.NSRoster, "query", "ver", versionText(version, s.rosterTag)).Add(rosterItem(it))
+	h := stanza.Header{Type: "set", ID: s.nextPush(), To: s.full}
+	s.send(func(dst []byte) []byte { return stanza.AppendIQ(dst, h, q.Bytes()) })
 }

@@ -43,6 +43,7 @@ type House struct {
 	outbox  []int64
 	edges   []*door
 	events  []*event.Event
+	purged  map[jid.Bare]int64 // highest version of a tombstone that is gone
 
 	credentials credentials
 }
@@ -51,7 +52,7 @@ type House struct {
 func NewHouse(domain string, partitions int) *House {
 	h := &House{
 		domain: domain, partitions: partitions, states: make(map[jid.Bare]*account.State),
-		next: make([]int64, partitions), outbox: make([]int64, partitions),
+		next: make([]int64, partitions), outbox: make([]int64, partitions), purged: make(map[jid.Bare]int64),
 	}
 	h.idle = sync.NewCond(&h.mu)
 	h.credentials.keys = make(map[jid.Bare]bool)
@@ -259,8 +260,9 @@ func (h *House) Befriend(a, b string) {
 func (h *House) Roster(_ context.Context, of jid.Bare, partition int32, _ int64) (*edge.Roster, error) {
 	h.stateMu.Lock()
 	defer h.stateMu.Unlock()
-	r := &edge.Roster{NextOffset: h.next[partition]}
-	for _, it := range h.state(of).Roster {
+	s := h.state(of)
+	r := &edge.Roster{NextOffset: h.next[partition], Created: s.Created, CreatedAt: s.CreatedAt.UnixMicro(), Purged: h.purged[of]}
+	for _, it := range s.Roster {
 		item := &event.RosterItem{
 			Contact: it.Contact.String(), Name: it.Name, Groups: it.Groups, Removed: it.Removed,
 			To: it.State&subscription.To != 0, From: it.State&subscription.From != 0,
@@ -277,6 +279,20 @@ func (h *House) Roster(_ context.Context, of jid.Bare, partition int32, _ int64)
 		r.Items = append(r.Items, row)
 	}
 	return r, nil
+}
+
+// Purge drops the account's tombstones of removed items, as the projector does
+// when they are old.
+func (h *House) Purge(name string) {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	s := h.state(jid.MustBare(name + "@" + h.domain))
+	for contact, it := range s.Roster {
+		if it.Removed && it.State == subscription.None {
+			h.purged[s.Account] = max(h.purged[s.Account], it.Version)
+			delete(s.Roster, contact)
+		}
+	}
 }
 
 // Forget drops what Events gives, and all that is kept of accounts but their

@@ -74,9 +74,12 @@ func (r *Reader) load(ctx context.Context, questions []question) ([]*edge.Roster
 		accounts[i], partitions[i], rosters[i] = q.account, q.partition, &edge.Roster{}
 	}
 	rows, err := r.pool.Query(ctx, `
-SELECT q.place, coalesce(p.next_offset, 0), i.contact, i.name, i.groups, i.state, i.version, i.removed, i.request
+SELECT q.place, coalesce(p.next_offset, 0), coalesce(a.created_offset, 0), coalesce((extract(epoch FROM a.created_at) * 1000000)::bigint, 0), coalesce(g.version, 0),
+	i.contact, i.name, i.groups, i.state, i.version, i.removed, i.request
 FROM unnest($1::text[], $2::integer[]) WITH ORDINALITY AS q (account, partition, place)
 LEFT JOIN views.projected p ON p.partition = q.partition
+LEFT JOIN views.account a ON a.account = q.account
+LEFT JOIN run.roster_purged g ON g.account = q.account
 LEFT JOIN views.roster_item i ON i.account = q.account`, accounts, partitions)
 	if err != nil {
 		return nil, err
@@ -85,7 +88,7 @@ LEFT JOIN views.roster_item i ON i.account = q.account`, accounts, partitions)
 	for rows.Next() {
 		var (
 			place         int64
-			next          int64
+			head          edge.Roster
 			contact, name *string
 			groups        []string
 			state         *int16
@@ -93,11 +96,12 @@ LEFT JOIN views.roster_item i ON i.account = q.account`, accounts, partitions)
 			removed       *bool
 			request       []byte
 		)
-		if err := rows.Scan(&place, &next, &contact, &name, &groups, &state, &version, &removed, &request); err != nil {
+		if err := rows.Scan(&place, &head.NextOffset, &head.Created, &head.CreatedAt, &head.Purged, &contact, &name, &groups, &state, &version, &removed, &request); err != nil {
 			return nil, err
 		}
 		roster := rosters[place-1]
-		roster.NextOffset = next
+		head.Items = roster.Items
+		*roster = head
 		if contact == nil {
 			continue
 		}

@@ -30,8 +30,11 @@ func TestRosterAsOfAnOffset(t *testing.T) {
 		}
 	}
 	exec(`INSERT INTO views.projected VALUES (3, 10, '', 1, now())`)
+	exec(`INSERT INTO views.account VALUES ('a@localhost', 3, 2, '2026-11-24 12:00:00.000007+00')`)
+	exec(`INSERT INTO run.roster_purged VALUES ('a@localhost', 5)`)
 	exec(`INSERT INTO views.roster_item VALUES
 		('a@localhost', 'b@localhost', 'B', '{Friends}', 3, 7, false, NULL),
+		('a@localhost', 'd@localhost', '', '{}', 17, 8, false, NULL),
 		('a@localhost', 'c@localhost', '', '{}', 8, 0, true, '')`)
 	r := New(pool)
 	a := jid.MustBare("a@localhost")
@@ -40,13 +43,18 @@ func TestRosterAsOfAnOffset(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if roster.NextOffset != 10 || len(roster.Items) != 2 {
+	created := time.Date(2026, 11, 24, 12, 0, 0, 7000, time.UTC).UnixMicro()
+	if roster.NextOffset != 10 || len(roster.Items) != 3 || roster.Created != 2 || roster.CreatedAt != created || roster.Purged != 5 {
 		t.Fatalf("got %v", roster)
 	}
 	for _, it := range roster.Items {
 		switch it.GetContact() {
 		case "b@localhost":
 			if it.GetName() != "B" || len(it.GetGroups()) != 1 || !it.GetTo() || !it.GetFrom() || it.GetRemoved() || it.Version != 7 || it.Request != nil {
+				t.Errorf("got %v", it)
+			}
+		case "d@localhost":
+			if !it.GetTo() || !it.GetApproved() || it.GetFrom() {
 				t.Errorf("got %v", it)
 			}
 		case "c@localhost":
@@ -58,7 +66,7 @@ func TestRosterAsOfAnOffset(t *testing.T) {
 	if roster, err := r.Roster(t.Context(), jid.MustBare("z@localhost"), 3, 0); err != nil || len(roster.Items) != 0 || roster.NextOffset != 10 {
 		t.Errorf("of nobody: %v, %v", roster, err)
 	}
-	if roster, err := r.Roster(t.Context(), a, 4, 0); err != nil || len(roster.Items) != 2 || roster.NextOffset != 0 {
+	if roster, err := r.Roster(t.Context(), a, 4, 0); err != nil || len(roster.Items) != 3 || roster.NextOffset != 0 {
 		t.Errorf("before anything is projected: %v, %v", roster, err)
 	}
 

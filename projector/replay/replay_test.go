@@ -186,6 +186,11 @@ func TestVerifyIgnoresPurgedTombstones(t *testing.T) {
 	if err := b.pool.QueryRow(t.Context(), count).Scan(&before); err != nil {
 		t.Fatal(err)
 	}
+	newest := "SELECT coalesce(string_agg(account || ' ' || version, ', ' ORDER BY account), '') FROM "
+	var missing, noted string
+	if err := b.pool.QueryRow(t.Context(), newest+"(SELECT account, max(version) AS version FROM roster_item WHERE removed AND state = 0 GROUP BY account)").Scan(&missing); err != nil {
+		t.Fatal(err)
+	}
 	// The days were noted at the first commit; purge as if at the last.
 	b.exec("UPDATE run.day d SET next_offset = p.next_offset FROM projected p WHERE p.partition = d.partition")
 	s := store.New(b.pool)
@@ -202,6 +207,13 @@ func TestVerifyIgnoresPurgedTombstones(t *testing.T) {
 	}
 	if before == 0 || after != 0 || gone != int64(before) {
 		t.Errorf("%d tombstones before, %d purged, %d after", before, gone, after)
+	}
+	// Who answers what changed since knows what it cannot tell (RFC 6121, section 2.6.3).
+	if err := b.pool.QueryRow(t.Context(), newest+"run.roster_purged").Scan(&noted); err != nil {
+		t.Fatal(err)
+	}
+	if noted != missing {
+		t.Errorf("noted %q, missing %q", noted, missing)
 	}
 	b.clean()
 }

@@ -253,7 +253,7 @@ func (s *Store) PurgeTombstones(ctx context.Context, partition int32, now time.T
 		if err != nil || horizon == 0 {
 			return err
 		}
-		// From this commit on nobody may answer "what changed since" for a version below.
+		// What is compared with the log leaves these out.
 		if _, err := tx.Exec(ctx, `INSERT INTO run.purged (partition, version) VALUES ($1, $2)
 ON CONFLICT (partition) DO UPDATE SET version = greatest(run.purged.version, EXCLUDED.version)`, partition, horizon); err != nil {
 			return err
@@ -261,10 +261,17 @@ ON CONFLICT (partition) DO UPDATE SET version = greatest(run.purged.version, EXC
 		if _, err := tx.Exec(ctx, `DELETE FROM run.day WHERE partition = $1 AND next_offset < $2`, partition, horizon); err != nil {
 			return err
 		}
-		tag, err := tx.Exec(ctx, `DELETE FROM views.roster_item i USING views.account a
-WHERE a.account = i.account AND a.partition = $1 AND i.removed AND i.state = 0 AND i.version < $2`, partition, horizon)
-		gone = tag.RowsAffected()
-		return err
+		// Of each account it stays known up to where tombstones are missing: who
+		// has an older roster than that needs the whole.
+		return tx.QueryRow(ctx, `WITH gone AS (
+	DELETE FROM views.roster_item i USING views.account a
+	WHERE a.account = i.account AND a.partition = $1 AND i.removed AND i.state = 0 AND i.version < $2
+	RETURNING i.account, i.version
+), noted AS (
+	INSERT INTO run.roster_purged (account, version) SELECT account, max(version) FROM gone GROUP BY account
+	ON CONFLICT (account) DO UPDATE SET version = greatest(run.roster_purged.version, EXCLUDED.version)
+)
+SELECT count(*) FROM gone`, partition, horizon).Scan(&gone)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("purge tombstones of partition %d: %w", partition, err)
