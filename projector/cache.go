@@ -51,7 +51,10 @@ func (c *cache) add(key string, partition int32, s *account.State) *entry {
 // weigh takes note of how large e has become.
 func (c *cache) weigh(e *entry) {
 	s := e.state
-	now := 1 + len(s.Roster) + len(s.Resources) + len(s.Inbox)
+	now := 1 + len(s.Roster) + len(s.Resources) + len(s.Inbox) + len(s.Storage)
+	for _, n := range s.Nodes {
+		now += 1 + len(n.Items)
+	}
 	c.weight += now - e.weight
 	e.weight = now
 }

@@ -10,6 +10,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/rollcall/rollcall/projector/store"
 	"github.com/rollcall/rollcall/schema/account"
@@ -26,6 +27,8 @@ const (
 	maxBare   = 1024
 	maxPart   = 512
 	maxTarget = 1024
+	maxNode   = 512
+	maxItem   = 1024 // an item's id, the name of what is stored
 )
 
 // A Record is one record of the topic account. It shares no memory with the
@@ -92,7 +95,7 @@ func Account(key string, partition int32, n int) (jid.Bare, error) {
 
 // fits checks the lengths of what becomes a key in Postgres.
 func fits(e *event.Event) error {
-	contact, resource, target := "", "", ""
+	contact, resource, target, node, item := "", "", "", "", ""
 	switch k := e.GetKind().(type) {
 	case *event.Event_ResourceBound:
 		resource, target = k.ResourceBound.GetResource(), k.ResourceBound.GetEdge()
@@ -112,6 +115,19 @@ func fits(e *event.Event) error {
 		contact = k.SubscriptionSent.GetContact()
 	case *event.Event_SubscriptionReceived:
 		contact = k.SubscriptionReceived.GetContact()
+	case *event.Event_NodeItemPublished:
+		node, item = k.NodeItemPublished.GetNode(), k.NodeItemPublished.GetId()
+	case *event.Event_NodeItemRetracted:
+		node, item = k.NodeItemRetracted.GetNode(), k.NodeItemRetracted.GetId()
+	case *event.Event_NodeConfigured:
+		node = k.NodeConfigured.GetNode()
+	case *event.Event_NodeDeleted:
+		node = k.NodeDeleted.GetNode()
+	case *event.Event_StorageSet:
+		item = k.StorageSet.GetName()
+	}
+	if len(node) > maxNode || len(item) > maxItem || strings.ContainsRune(node, 0) || strings.ContainsRune(item, 0) {
+		return errors.New("the name of a node or of an item cannot be kept")
 	}
 	if len(contact) > maxBare || len(resource) > maxPart || len(target) > maxTarget {
 		return errors.New("an address is too long")

@@ -118,6 +118,8 @@ func (w *Writer) step() {
 		w.Event(a, of(&event.Event{Kind: &event.Event_RosterItemRemoved{RosterItemRemoved: &event.RosterItemRemoved{Contact: other.String(), RequestId: "r2", Resource: resource}}}))
 	case dice < 81:
 		w.Event(a, of(&event.Event{Kind: &event.Event_SubscriptionSent{SubscriptionSent: &event.SubscriptionSent{Contact: other.String(), Verb: event.Verb(1 + w.rand.IntN(12)%4), Presence: w.presence()}}}))
+	case dice < 85:
+		w.node(a, binding, resource)
 	case dice < 90:
 		w.Event(other, of(&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: full,
 			Message: &event.Message{Type: event.MessageType_MESSAGE_TYPE_CHAT, Id: "m", Body: w.text(), Payload: []byte("<body/>"), Storable: true}}}}))
@@ -138,6 +140,29 @@ func (w *Writer) step() {
 	default:
 		w.Event(a, &event.Event{Kind: &event.Event_AccountCreated{AccountCreated: &event.AccountCreated{}}})
 	}
+}
+
+// node publishes, retracts, configures or deletes, or sets what is stored.
+func (w *Writer) node(a jid.Bare, binding []byte, resource string) {
+	name, id := []string{"mood", "n " + w.text()}[w.rand.IntN(2)], fmt.Sprint("i", w.rand.IntN(4))
+	payload := []byte("<x xmlns='y'>" + fmt.Sprint(w.rand.Uint32()) + "</x>")
+	config := &event.NodeConfig{Access: event.Access(w.rand.IntN(4)), MaxItems: uint32(w.rand.IntN(4)), Transient: w.rand.IntN(8) == 0}
+	e := &event.Event{Binding: binding}
+	switch dice := w.rand.IntN(10); {
+	case dice < 4:
+		e.Kind = &event.Event_NodeItemPublished{NodeItemPublished: &event.NodeItemPublished{Node: name, Id: id, Payload: payload, Config: config, RequestId: "n1", Resource: resource}}
+	case dice < 5:
+		e.Kind = &event.Event_NodeItemRetracted{NodeItemRetracted: &event.NodeItemRetracted{Node: name, Id: id, RequestId: "n2", Resource: resource}}
+	case dice < 6:
+		e.Kind = &event.Event_NodeConfigured{NodeConfigured: &event.NodeConfigured{Node: name, Config: config, RequestId: "n3", Resource: resource}}
+	case dice < 7:
+		e.Kind = &event.Event_NodeDeleted{NodeDeleted: &event.NodeDeleted{Node: name, Purge: w.rand.IntN(2) == 0, RequestId: "n4", Resource: resource}}
+	case dice < 8:
+		e.Kind = &event.Event_StorageSet{StorageSet: &event.StorageSet{Space: event.StorageSet_SPACE_PRIVATE, Name: "{y}" + w.text(), RequestId: "n5", Resource: resource}}
+	default:
+		e.Kind = &event.Event_StorageSet{StorageSet: &event.StorageSet{Space: event.StorageSet_Space(1 + w.rand.IntN(2)), Name: "{y}" + w.text(), Payload: payload, RequestId: "n6", Resource: resource}}
+	}
+	w.Event(a, e)
 }
 
 func (w *Writer) presence() *event.Presence {

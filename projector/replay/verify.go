@@ -124,6 +124,13 @@ func (r *Report) compare(o *Options, logged, live *store.Rows) {
 	})
 	compare(r, o, "directed", logged.Directed, live.Directed, func(d store.DirectedRow) store.DirectedRow { return d })
 	compare(r, o, "inbox", logged.Inbox, live.Inbox, func(m store.InboxRow) store.InboxKey { return store.InboxKey{Account: m.Account, Offset: m.Offset} })
+	compare(r, o, "node", logged.Nodes, live.Nodes, func(n store.NodeRow) store.NodeKey { return store.NodeKey{Account: n.Account, Node: n.Node} })
+	compare(r, o, "node_item", logged.NodeItems, live.NodeItems, func(i store.NodeItemRow) store.NodeItemKey {
+		return store.NodeItemKey{Account: i.Account, Node: i.Node, ID: i.ID}
+	})
+	compare(r, o, "storage", logged.Storage, live.Storage, func(e store.StorageRow) store.StorageKey {
+		return store.StorageKey{Account: e.Account, Space: e.Space, Name: e.Name}
+	})
 }
 
 func compare[R, K comparable](r *Report, o *Options, table string, logged, live []R, key func(R) K) {

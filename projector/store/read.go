@@ -44,6 +44,9 @@ func ReadPartition(ctx context.Context, tx pgx.Tx, partition int32) (*Rows, erro
 	readInto(b, &resourceTable, resourceTable.all("views", own), &r.Resources, partition)
 	readInto(b, &directedTable, directedTable.all("views", mine), &r.Directed, partition)
 	readInto(b, &inboxTable, inboxTable.all("views", mine), &r.Inbox, partition)
+	readInto(b, &nodeTable, nodeTable.all("views", mine), &r.Nodes, partition)
+	readInto(b, &nodeItemTable, nodeItemTable.all("views", mine), &r.NodeItems, partition)
+	readInto(b, &storageTable, storageTable.all("views", mine), &r.Storage, partition)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read partition %d: %w", partition, err)
 	}
@@ -58,6 +61,9 @@ func ReadStrays(ctx context.Context, tx pgx.Tx) (*Rows, error) {
 	readInto(b, &itemTable, itemTable.all("views", stray), &r.Items)
 	readInto(b, &directedTable, directedTable.all("views", stray), &r.Directed)
 	readInto(b, &inboxTable, inboxTable.all("views", stray), &r.Inbox)
+	readInto(b, &nodeTable, nodeTable.all("views", stray), &r.Nodes)
+	readInto(b, &nodeItemTable, nodeItemTable.all("views", stray), &r.NodeItems)
+	readInto(b, &storageTable, storageTable.all("views", stray), &r.Storage)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read strays: %w", err)
 	}

@@ -17,6 +17,8 @@ type (
 		Partition     int32
 		CreatedOffset int64
 		CreatedAt     int64 // µs
+		LeftAt        int64 // µs; 0 is NULL
+		LeftStatus    string
 	}
 	// ItemRow is a row of roster_item.
 	ItemRow struct {
@@ -80,11 +82,15 @@ type Rows struct {
 	Resources []ResourceRow
 	Directed  []DirectedRow
 	Inbox     []InboxRow
+	Nodes     []NodeRow
+	NodeItems []NodeItemRow
+	Storage   []StorageRow
 }
 
 // Len is the number of rows.
 func (r *Rows) Len() int {
-	return len(r.Accounts) + len(r.Items) + len(r.Resources) + len(r.Directed) + len(r.Inbox)
+	return len(r.Accounts) + len(r.Items) + len(r.Resources) + len(r.Directed) + len(r.Inbox) +
+		len(r.Nodes) + len(r.NodeItems) + len(r.Storage)
 }
 
 // Keys names rows to delete.
@@ -94,11 +100,15 @@ type Keys struct {
 	Resources []ResourceKey
 	Directed  []ResourceKey // every target of the resource
 	Inbox     []InboxKey
+	Nodes     []NodeKey
+	NodeItems []NodeItemKey
+	Storage   []StorageKey
 }
 
 // Len is the number of keys.
 func (k *Keys) Len() int {
-	return len(k.Accounts) + len(k.Items) + len(k.Resources) + len(k.Directed) + len(k.Inbox)
+	return len(k.Accounts) + len(k.Items) + len(k.Resources) + len(k.Directed) + len(k.Inbox) +
+		len(k.Nodes) + len(k.NodeItems) + len(k.Storage)
 }
 
 // clean gives s without what text in Postgres cannot hold. Everything else in

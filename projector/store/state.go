@@ -53,6 +53,7 @@ func (u *Unit) Collect(s *account.State, partition int32) {
 			u.Remove.Inbox = append(u.Remove.Inbox, InboxKey{name, offset})
 		}
 	}
+	u.collectNodes(s)
 	c.Reset()
 }
 
@@ -74,10 +75,12 @@ func (r *Rows) Add(s *account.State, partition int32) {
 	for _, m := range s.Inbox {
 		r.Inbox = append(r.Inbox, inboxRow(name, m))
 	}
+	r.addNodes(s)
 }
 
 func accountRow(s *account.State, partition int32) AccountRow {
-	return AccountRow{Account: s.Account.String(), Partition: partition, CreatedOffset: s.Created, CreatedAt: micros(s.CreatedAt)}
+	return AccountRow{Account: s.Account.String(), Partition: partition, CreatedOffset: s.Created, CreatedAt: micros(s.CreatedAt),
+		LeftAt: s.Departed.At, LeftStatus: clean(s.Departed.Status)}
 }
 
 func itemRow(name string, i roster.Item) ItemRow {
@@ -109,7 +112,8 @@ func inboxRow(name string, m account.Stored) InboxRow {
 }
 
 // Load gives the states of accounts as they are committed, in one round trip:
-// one for each, also for those that do not exist.
+// one for each, also for those that do not exist. Payloads of nodes and of
+// storage, which are big and which the fold does not read, are not loaded.
 func (s *Store) Load(ctx context.Context, accounts []jid.Bare) (map[string]*account.State, error) {
 	states := make(map[string]*account.State, len(accounts))
 	names := make([]string, len(accounts))
@@ -124,6 +128,9 @@ func (s *Store) Load(ctx context.Context, accounts []jid.Bare) (map[string]*acco
 	readInto(b, &resourceTable, s.sql.loadResources, &rows.Resources, names)
 	readInto(b, &directedTable, s.sql.loadDirected, &rows.Directed, names)
 	readInto(b, &inboxTable, s.sql.loadInbox, &rows.Inbox, names)
+	readInto(b, &nodeTable, s.sql.loadNodes, &rows.Nodes, names)
+	readInto(b, &nodeItemTable, s.sql.loadNodeItems, &rows.NodeItems, names)
+	readInto(b, &storageTable, s.sql.loadStorage, &rows.Storage, names)
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("load %d accounts: %w", len(accounts), err)
 	}
@@ -151,6 +158,7 @@ func (r *Rows) fill(states map[string]*account.State) error {
 	for _, a := range r.Accounts {
 		s := states[a.Account]
 		s.Exists, s.Created, s.CreatedAt = true, a.CreatedOffset, at(a.CreatedAt)
+		s.Departed = account.Departure{At: a.LeftAt, Status: a.LeftStatus}
 	}
 	for _, i := range r.Items {
 		s := states[i.Account]
@@ -191,6 +199,7 @@ func (r *Rows) fill(states map[string]*account.State) error {
 		}
 		s.Inbox[m.Offset] = account.Stored{Offset: m.Offset, ID: m.ID, At: at(m.At), Accepted: accepted}
 	}
+	r.fillNodes(states)
 	return nil
 }
 

@@ -35,11 +35,14 @@ func unit(n, round int, from, to int64) *Unit {
 	u := &Unit{Advances: []Advance{{Partition: 1, From: from, To: to, Marks: []byte{1, byte(round)}}}}
 	for i := range n {
 		name, text := fmt.Sprintf("u%d@localhost", i), hard[(i+round)%len(hard)]
-		u.Put.Accounts = append(u.Put.Accounts, AccountRow{name, 1, int64(round), 1_790_000_000_000_001})
+		u.Put.Accounts = append(u.Put.Accounts, AccountRow{name, 1, int64(round), 1_790_000_000_000_001, int64(i % 2 * 1_790_000_000), text})
 		u.Put.Items = append(u.Put.Items, ItemRow{name, "c@localhost", text, textArray([]string{"g", text}), 3, int64(round), false, text})
 		u.Put.Resources = append(u.Put.Resources, ResourceRow{name, "r" + text, 1, uuid.UUID{byte(i), 7}, "e", 1, true, "away", text, -5, "\x00\xff" + text, "en", "id", 2, 1, 1_790_000_000_000_002})
 		u.Put.Directed = append(u.Put.Directed, DirectedRow{name, "r", "t@localhost/" + text})
 		u.Put.Inbox = append(u.Put.Inbox, InboxRow{name, int64(i), uuid.UUID{byte(i), 9}, 1_790_000_000_000_003, "s@localhost/x", text, ""})
+		u.Put.Nodes = append(u.Put.Nodes, NodeRow{name, "n" + text, 3, 1 << 31, true, false, int64(round)})
+		u.Put.NodeItems = append(u.Put.NodeItems, NodeItemRow{name, "n", "i" + text, int64(i), 1_790_000_000_000_004, "\x00\xff" + text})
+		u.Put.Storage = append(u.Put.Storage, StorageRow{name, 2, "{ns}" + text, int64(i), "<x/>" + text})
 	}
 	return u
 }
@@ -59,6 +62,10 @@ func TestWritesAndReadsRows(t *testing.T) {
 			for i := range n { // other keys by the text: the first ones go
 				second.Remove.Resources = append(second.Remove.Resources, ResourceKey{fmt.Sprintf("u%d@localhost", i), "r" + hard[i%len(hard)]})
 				second.Remove.Directed = append(second.Remove.Directed, ResourceKey{fmt.Sprintf("u%d@localhost", i), "r"})
+				gone := hard[i%len(hard)]
+				second.Remove.Nodes = append(second.Remove.Nodes, NodeKey{fmt.Sprintf("u%d@localhost", i), "n" + gone})
+				second.Remove.NodeItems = append(second.Remove.NodeItems, NodeItemKey{fmt.Sprintf("u%d@localhost", i), "n", "i" + gone})
+				second.Remove.Storage = append(second.Remove.Storage, StorageKey{fmt.Sprintf("u%d@localhost", i), 2, "{ns}" + gone})
 			}
 			if err := s.Commit(t.Context(), second); err != nil {
 				t.Fatal(err)
@@ -75,6 +82,9 @@ func TestWritesAndReadsRows(t *testing.T) {
 			same(t, "resource", got.Resources, second.Put.Resources)
 			same(t, "directed", got.Directed, second.Put.Directed)
 			same(t, "inbox", got.Inbox, second.Put.Inbox)
+			same(t, "node", got.Nodes, second.Put.Nodes)
+			same(t, "node_item", got.NodeItems, second.Put.NodeItems)
+			same(t, "storage", got.Storage, second.Put.Storage)
 
 			var last Unit
 			last.Advances = []Advance{{Partition: 1, From: 20, To: 30, Marks: []byte{}}}

@@ -97,25 +97,44 @@ func (t *table[R]) all(schema, where string) string {
 var accountTable = table[AccountRow]{
 	name: "account", keys: 1,
 	columns: []column{{name: "account", kind: "text"}, {name: "partition", kind: "int4"},
-		{name: "created_offset", kind: "int8"}, {name: "created_at", kind: "timestamptz"}},
+		{name: "created_offset", kind: "int8"}, {name: "created_at", kind: "timestamptz"},
+		{name: "left_at", kind: "timestamptz"}, {name: "left_status", kind: "text"}},
 	arrays: func(rows []AccountRow) []any {
 		return []any{
 			each(rows, func(r AccountRow) string { return r.Account }),
 			each(rows, func(r AccountRow) int32 { return r.Partition }),
 			each(rows, func(r AccountRow) int64 { return r.CreatedOffset }),
 			each(rows, func(r AccountRow) time.Time { return at(r.CreatedAt) }),
+			each(rows, func(r AccountRow) *time.Time {
+				if r.LeftAt == 0 {
+					return nil
+				}
+				left := at(r.LeftAt)
+				return &left
+			}),
+			each(rows, func(r AccountRow) string { return r.LeftStatus }),
 		}
 	},
 	line: func(b []byte, r AccountRow) []byte {
 		b = tab(lineText(b, r.Account))
 		b = tab(strconv.AppendInt(b, int64(r.Partition), 10))
 		b = tab(strconv.AppendInt(b, r.CreatedOffset, 10))
-		return lineTime(b, r.CreatedAt)
+		b = tab(lineTime(b, r.CreatedAt))
+		if r.LeftAt == 0 {
+			b = append(b, `\N`...)
+		} else {
+			b = lineTime(b, r.LeftAt)
+		}
+		return lineText(tab(b), r.LeftStatus)
 	},
 	scan: func(rows pgx.Rows) (r AccountRow, err error) {
 		var created time.Time
-		err = rows.Scan(&r.Account, &r.Partition, &r.CreatedOffset, &created)
+		var left *time.Time
+		err = rows.Scan(&r.Account, &r.Partition, &r.CreatedOffset, &created, &left, &r.LeftStatus)
 		r.CreatedAt = micros(created)
+		if left != nil {
+			r.LeftAt = micros(*left)
+		}
 		return r, err
 	},
 }

@@ -20,6 +20,9 @@ type statements struct {
 	putAccounts, putItems, putResources, putDirected, putInbox                string
 	removeAccounts, removeItems, removeResources, removeDirected, removeInbox string
 	loadAccounts, loadItems, loadResources, loadDirected, loadInbox           string
+	putNodes, putNodeItems, putStorage                                        string
+	removeNodes, removeNodeItems, removeStorage                               string
+	loadNodes, loadNodeItems, loadStorage                                     string
 	fence, open, stands, ofEdge                                               string
 }
 
@@ -43,6 +46,15 @@ func statementsFor(schema string) statements {
 		loadResources:   resourceTable.all(schema, named),
 		loadDirected:    directedTable.all(schema, named),
 		loadInbox:       inboxTable.all(schema, named),
+		putNodes:        nodeTable.upsert(schema),
+		putNodeItems:    nodeItemTable.upsert(schema),
+		putStorage:      storageTable.upsert(schema),
+		removeNodes:     nodeTable.remove(schema, 2),
+		removeNodeItems: nodeItemTable.remove(schema, 3),
+		removeStorage:   storageTable.remove(schema, 3),
+		loadNodes:       nodeTable.all(schema, named),
+		loadNodeItems:   nodeItemTable.withoutPayload(schema, named),
+		loadStorage:     storageTable.withoutPayload(schema, named),
 		fence:           in(fence),
 		open:            in(open),
 		stands:          in(stands),
@@ -52,7 +64,8 @@ func statementsFor(schema string) statements {
 
 func (u *Unit) large() bool {
 	p := &u.Put
-	return max(len(p.Accounts), len(p.Items), len(p.Resources), len(p.Directed), len(p.Inbox)) > copyAbove
+	return max(len(p.Accounts), len(p.Items), len(p.Resources), len(p.Directed), len(p.Inbox),
+		len(p.Nodes), len(p.NodeItems), len(p.Storage)) > copyAbove
 }
 
 func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
@@ -71,6 +84,17 @@ func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
 	if len(k.Inbox) > 0 {
 		b.Queue(q.removeInbox, each(k.Inbox, func(k InboxKey) string { return k.Account }), each(k.Inbox, func(k InboxKey) int64 { return k.Offset }))
 	}
+	if len(k.Nodes) > 0 {
+		b.Queue(q.removeNodes, each(k.Nodes, func(k NodeKey) string { return k.Account }), each(k.Nodes, func(k NodeKey) string { return k.Node }))
+	}
+	if len(k.NodeItems) > 0 {
+		b.Queue(q.removeNodeItems, each(k.NodeItems, func(k NodeItemKey) string { return k.Account }),
+			each(k.NodeItems, func(k NodeItemKey) string { return k.Node }), each(k.NodeItems, func(k NodeItemKey) string { return k.ID }))
+	}
+	if len(k.Storage) > 0 {
+		b.Queue(q.removeStorage, each(k.Storage, func(k StorageKey) string { return k.Account }),
+			each(k.Storage, func(k StorageKey) int16 { return k.Space }), each(k.Storage, func(k StorageKey) string { return k.Name }))
+	}
 }
 
 func (q *statements) queuePut(b *pgx.Batch, p *Rows) {
@@ -79,6 +103,9 @@ func (q *statements) queuePut(b *pgx.Batch, p *Rows) {
 	queueTable(b, &resourceTable, q.putResources, p.Resources)
 	queueTable(b, &directedTable, q.putDirected, p.Directed)
 	queueTable(b, &inboxTable, q.putInbox, p.Inbox)
+	queueTable(b, &nodeTable, q.putNodes, p.Nodes)
+	queueTable(b, &nodeItemTable, q.putNodeItems, p.NodeItems)
+	queueTable(b, &storageTable, q.putStorage, p.Storage)
 }
 
 func queueTable[R any](b *pgx.Batch, t *table[R], upsert string, rows []R) {
@@ -105,6 +132,11 @@ func (s *Store) commitLarge(ctx context.Context, u *Unit) error {
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &resourceTable, q.putResources, p.Resources) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &directedTable, q.putDirected, p.Directed) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &inboxTable, q.putInbox, p.Inbox) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &nodeTable, q.putNodes, p.Nodes) },
+			func() error {
+				return copyOrQueue(ctx, tx, q.schema, b, &nodeItemTable, q.putNodeItems, p.NodeItems)
+			},
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &storageTable, q.putStorage, p.Storage) },
 		} {
 			if err := put(); err != nil {
 				return err

@@ -18,7 +18,7 @@ import (
 // must not be changed after. Only events that Marks admitted may come.
 //
 // An event of a session's presence counts only if its binding is the latest of
-// its resource. Requests (roster, subscription, message) and Delivered count
+// its resource. Requests (roster, subscription, message, node) and Delivered count
 // whatever their binding: they may have been acknowledged to a client whose
 // resource was taken over since.
 //
@@ -57,6 +57,16 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		f.subscriptionReceived(k.SubscriptionReceived)
 	case *event.Event_EdgeLost:
 		f.edgeLost(k.EdgeLost)
+	case *event.Event_NodeItemPublished:
+		f.nodeItemPublished(k.NodeItemPublished)
+	case *event.Event_NodeItemRetracted:
+		f.nodeItemRetracted(k.NodeItemRetracted)
+	case *event.Event_NodeConfigured:
+		f.nodeConfigured(k.NodeConfigured)
+	case *event.Event_NodeDeleted:
+		f.nodeDeleted(k.NodeDeleted)
+	case *event.Event_StorageSet:
+		f.storageSet(k.StorageSet)
 	case *event.Event_AccountDeleted:
 		f.accountDeleted()
 	}
@@ -119,6 +129,7 @@ func (f *folding) accountDeleted() {
 	for offset := range f.Inbox {
 		note(&f.Changes.Inbox, offset)
 	}
+	f.dropNodes()
 	f.Changes.Account = true
 	*f.State = State{Account: f.Account, Changes: f.Changes}
 }

@@ -13,15 +13,18 @@ import (
 // resourceBound starts a session. An earlier session of the resource ends here;
 // the new one is connected and not available (RFC 6121, section 2.2).
 func (f *folding) resourceBound(b *event.ResourceBound) {
+	was := f.Resources[b.GetResource()]
 	f.endDirected(b.GetResource(), nil)
 	f.keepResource(presence.Bind(b.GetResource(), bindingOf(f.e.GetId()), b.GetEdge(), b.GetEpoch(), f.offset, event.Time(f.e)))
+	f.departed(was, "")
 }
 
 // resourceClosed ends a session, available or not (RFC 6121, section 4.5.2).
 func (f *folding) resourceClosed(c *event.ResourceClosed) {
-	if _, ok := f.session(c.GetResource()); ok {
+	if r, ok := f.session(c.GetResource()); ok {
 		f.endDirected(c.GetResource(), nil)
 		f.dropResource(c.GetResource())
+		f.departed(r, "")
 	}
 }
 
@@ -34,6 +37,7 @@ func (f *folding) edgeLost(l *event.EdgeLost) {
 		if r := f.Resources[name]; r.Edge == l.GetEdge() && r.Epoch <= l.GetEpoch() {
 			f.endDirected(name, nil)
 			f.dropResource(name)
+			f.departed(r, "")
 		}
 	}
 }
@@ -53,6 +57,7 @@ func (f *folding) presenceUnavailable(p *event.PresenceUnavailable) {
 	if r, ok := f.session(p.GetResource()); ok {
 		f.endDirected(r.Name, p.GetPresence())
 		f.keepResource(r.Withdraw(content(p.GetPresence()), f.offset, event.Time(f.e)))
+		f.departed(r, p.GetPresence().GetStatus())
 	}
 }
 

@@ -25,7 +25,7 @@ func anyLine(t *rapid.T) string {
 	old := rapid.SampledFrom([]string{"", "", "", "#1"}).Draw(t, "binding")
 	edge := rapid.SampledFrom([]string{"e1/3", "e1/4", "e2/1"})
 	target := to + rapid.SampledFrom([]string{"", "/a", "/b"}).Draw(t, "target")
-	switch rapid.IntRange(0, 20).Draw(t, "line") {
+	switch rapid.IntRange(0, 24).Draw(t, "line") {
 	case 0, 1:
 		return "create " + who
 	case 2:
@@ -54,6 +54,11 @@ func anyLine(t *rapid.T) string {
 	case 15, 16:
 		return full + " -> " + target + ": " + rapid.SampledFrom([]string{"chat", "normal", "groupchat", "headline", "error"}).Draw(t, "message") + " text"
 	}
+	if rapid.IntRange(0, 2).Draw(t, "node") == 0 {
+		id := rapid.SampledFrom([]string{" 1", " 2", " 3"}).Draw(t, "id")
+		return full + " " + rapid.SampledFrom([]string{"publishes mood" + id + " x", "publishes mood" + id + " y 2", "publishes tune" + id + " x transient",
+			"retracts mood" + id, "configures mood open 2", "deletes mood", "purges mood", "stores card x", "stores card"}).Draw(t, "node")
+	}
 	return who + " -> " + to + ": " + rapid.SampledFrom([]string{"subscribe", "subscribed", "unsubscribe", "unsubscribed"}).Draw(t, "verb")
 }
 
@@ -79,6 +84,7 @@ func copyOf(s *State) *State {
 	c := *s
 	c.Changes = Changes{}
 	c.Roster, c.Resources, c.Inbox = maps.Clone(s.Roster), maps.Clone(s.Resources), maps.Clone(s.Inbox)
+	c.Nodes, c.Storage = maps.Clone(s.Nodes), maps.Clone(s.Storage)
 	c.Directed = maps.Clone(s.Directed)
 	for name, targets := range c.Directed {
 		c.Directed[name] = maps.Clone(targets)
@@ -89,7 +95,8 @@ func copyOf(s *State) *State {
 // equal compares what two states hold; a nil map is an empty one.
 func equal(a, b *State) bool {
 	return a.Account == b.Account && a.Exists == b.Exists && a.Created == b.Created && a.CreatedAt.Equal(b.CreatedAt) &&
-		same(a.Roster, b.Roster) && same(a.Resources, b.Resources) && same(a.Inbox, b.Inbox) && same(a.Directed, b.Directed)
+		same(a.Roster, b.Roster) && same(a.Resources, b.Resources) && same(a.Inbox, b.Inbox) && same(a.Directed, b.Directed) &&
+		same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && a.Departed == b.Departed
 }
 
 func same[K comparable, V any](a, b map[K]V) bool {
@@ -171,13 +178,16 @@ func TestChangesNameEveryRow(t *testing.T) {
 				before := copyOf(s)
 				s.Changes.Reset()
 				s.Apply(int64(i+1), r.e)
-				if before.Exists != s.Exists && !s.Changes.Account {
+				if (before.Exists != s.Exists || before.Departed != s.Departed) && !s.Changes.Account {
 					t.Fatalf("%v: account", r.e)
 				}
 				named(t, "item", before.Roster, s.Roster, s.Changes.Items)
 				named(t, "resource", before.Resources, s.Resources, s.Changes.Resources)
 				named(t, "directed", before.Directed, s.Directed, s.Changes.Directed)
 				named(t, "inbox", before.Inbox, s.Inbox, s.Changes.Inbox)
+				named(t, "node", before.configs(), s.configs(), s.Changes.Nodes)
+				named(t, "node item", before.items(), s.items(), s.Changes.NodeItems)
+				named(t, "storage", before.Storage, s.Storage, s.Changes.Storage)
 			}
 		}
 	})
@@ -207,7 +217,7 @@ func TestInvariants(t *testing.T) {
 		w := newWorld()
 		play(t, w, rapid.SliceOfN(rapid.Custom(anyLine), 0, 60).Draw(t, "lines"))
 		for key, s := range w.states {
-			if !s.Exists && len(s.Roster)+len(s.Resources)+len(s.Directed)+len(s.Inbox) > 0 {
+			if !s.Exists && len(s.Roster)+len(s.Resources)+len(s.Directed)+len(s.Inbox)+len(s.Nodes)+len(s.Storage) > 0 {
 				t.Fatalf("%s has something and does not exist", key)
 			}
 			for contact, i := range s.Roster {

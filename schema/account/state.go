@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/node"
 	"github.com/rollcall/rollcall/schema/presence"
 	"github.com/rollcall/rollcall/schema/roster"
 )
@@ -41,6 +42,13 @@ type State struct {
 	// of their MessageAccepted.
 	Inbox map[int64]Stored
 
+	// Nodes has what the account publishes, by the nodes' names.
+	Nodes map[string]node.Node
+	// Storage has what it keeps with the server.
+	Storage map[StorageKey]StorageEntry
+	// Departed is the last end of its presence.
+	Departed Departure
+
 	// Changes has what Apply touched since the caller reset it.
 	Changes Changes
 }
@@ -60,16 +68,20 @@ type Stored struct {
 // set and no longer in the state is of a row to be deleted; a key may also be
 // of a row that was made and deleted since, or is what it was before.
 type Changes struct {
-	Account   bool // Exists, Created or CreatedAt
+	Account   bool // Exists, Created, CreatedAt or Departed
 	Items     map[jid.Bare]struct{}
 	Resources map[string]struct{}
 	Directed  map[string]struct{} // resourceparts whose set of targets was touched
 	Inbox     map[int64]struct{}
+	Nodes     map[string]struct{}   // configurations
+	NodeItems map[NodeItem]struct{} // published or gone
+	Storage   map[StorageKey]struct{}
 }
 
 // Empty tells that nothing was touched.
 func (c *Changes) Empty() bool {
-	return !c.Account && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox) == 0
+	return !c.Account && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+
+		len(c.Nodes)+len(c.NodeItems)+len(c.Storage) == 0
 }
 
 // Reset forgets everything; the sets are emptied in place and used again.
@@ -79,6 +91,9 @@ func (c *Changes) Reset() {
 	clear(c.Resources)
 	clear(c.Directed)
 	clear(c.Inbox)
+	clear(c.Nodes)
+	clear(c.NodeItems)
+	clear(c.Storage)
 }
 
 // A Reaction is what an event causes elsewhere: an event in the history of

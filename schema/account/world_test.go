@@ -150,7 +150,11 @@ func (w *world) do(line string) ([]string, error) {
 		e.Kind = &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: address(who), Resource: toResource,
 			Message: &event.Message{Type: event.MessageType(t), Id: "m1", Body: text, Storable: storable}}}
 	default:
-		return nil, fmt.Errorf("not understood: %q", line)
+		kind := nodeEvent(resource, words[1], rest)
+		if kind == nil {
+			return nil, fmt.Errorf("not understood: %q", line)
+		}
+		e.Kind = kind.Kind
 	}
 	return w.append(key, e), nil
 }
@@ -216,7 +220,11 @@ func (w *world) state(key jid.Bare) *State {
 func (w *world) changed(s *State) (lines []string) {
 	name := short(s.Account.String())
 	if s.Changes.Account {
-		lines = append(lines, fmt.Sprintf("%s: exists %v", name, s.Exists))
+		text := fmt.Sprintf("%s: exists %v", name, s.Exists)
+		if s.Departed != (Departure{}) {
+			text += strings.TrimRight(fmt.Sprintf(", left at %d %s", s.Departed.At/1e6, s.Departed.Status), " ")
+		}
+		lines = append(lines, text)
 	}
 	for _, contact := range slices.SortedFunc(maps.Keys(s.Changes.Items), jid.Compare) {
 		lines = append(lines, name+": "+s.describeItem(contact))
@@ -230,6 +238,7 @@ func (w *world) changed(s *State) (lines []string) {
 	for _, offset := range slices.Sorted(maps.Keys(s.Changes.Inbox)) {
 		lines = append(lines, name+": "+s.describeStored(offset))
 	}
+	lines = append(lines, s.changedNodes(name)...)
 	s.Changes.Reset()
 	return lines
 }
@@ -250,6 +259,7 @@ func (w *world) show(key jid.Bare) []string {
 	for offset := range s.Inbox {
 		note(&s.Changes.Inbox, offset)
 	}
+	s.touchNodes()
 	return w.changed(&s)
 }
 

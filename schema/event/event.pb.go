@@ -2501,7 +2501,7 @@ type NodeItemPublished struct {
 	Id    string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`
 	// The content of <item/>, as self-contained XML.
 	Payload []byte `protobuf:"bytes,3,opt,name=payload,proto3" json:"payload,omitempty"`
-	// As the node is from now on.
+	// As the node is, or is made if it is not there.
 	Config        *NodeConfig `protobuf:"bytes,4,opt,name=config,proto3" json:"config,omitempty"`
 	RequestId     string      `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Resource      string      `protobuf:"bytes,6,opt,name=resource,proto3" json:"resource,omitempty"`
