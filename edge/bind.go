@@ -74,12 +74,6 @@ func (s *Server) bind(ctx context.Context, st *stream.Stream) (*session, error) 
 	}
 }
 
-// resume goes on with the stream that st.Resume asks for (XEP-0198, section
-// 5). failed is the <failed/> that tells why it cannot: the client may bind.
-func (s *Server) resume(context.Context, *stream.Stream) (x *session, failed []byte, err error) {
-	return nil, []byte("<failed xmlns='" + stanza.NSSM + "'><item-not-found xmlns='" + stanza.NSStanzas + "'/></failed>"), nil
-}
-
 func (s *Server) refuseBind(ctx context.Context, st *stream.Stream, c stanza.Condition) error {
 	if err := st.BindError(c); err != nil {
 		st.Conn().Close()
@@ -102,10 +96,10 @@ func (s *Server) bound(ctx context.Context, st *stream.Stream, l *local) (*sessi
 	if err != nil {
 		return nil, err
 	}
-	x := &session{server: s, local: l, resource: resource, full: full.String(), binding: binding, reader: st, closed: make(chan struct{})}
+	x := &session{server: s, local: l, resource: resource, full: full.String(), binding: binding, began: binding, reader: st, reads: true, closed: make(chan struct{})}
 	x.out = outbound{conn: st.Conn(), limits: &s.limits, onBreak: x.broke}
 	e := x.stamp(&event.Event{Id: binding[:], Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{
-		Resource: resource, Edge: s.opts.ID, Epoch: s.opts.Lease.Epoch(),
+		Resource: resource, Edge: s.opts.ID, Epoch: s.opts.Lease.Epoch(), Inherits: s.opts.Grace > 0,
 	}}})
 	var at topic.Position
 	stored := make(chan error, 1)
@@ -124,8 +118,7 @@ func (s *Server) bound(ctx context.Context, st *stream.Stream, l *local) (*sessi
 	s.sessions[x] = struct{}{}
 	s.mu.Unlock()
 	s.metrics.sessions.Inc()
-	answer := st.AppendBound(nil, x.full, nil)
-	x.send(func(dst []byte) []byte { return append(dst, answer...) })
+	x.greet(st)
 	if older := l.add(x); older != nil {
 		older.post(older.supersede)
 	}
@@ -133,4 +126,14 @@ func (s *Server) bound(ctx context.Context, st *stream.Stream, l *local) (*sessi
 		x.post(func() { x.end("edge stops", &stanza.StreamError{Condition: stanza.SystemShutdown}) })
 	}
 	return x, nil
+}
+
+// greet answers the request for the resource, and for what came with it.
+func (s *session) greet(st *stream.Stream) {
+	if b := st.Bind2(); b != nil && b.SM != nil {
+		enabled := s.startSM(nil, b.SM.Resume, b.SM.Max)
+		s.out.manage(st.AppendBound(nil, s.full, enabled), s.sm.id != "")
+		return
+	}
+	s.out.raw(func(dst []byte) []byte { return st.AppendBound(dst, s.full, nil) })
 }

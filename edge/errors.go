@@ -12,6 +12,9 @@ import (
 // so while its lease was valid.
 var errNotHeld = errors.New("edge: lease not valid")
 
+// errNotThere tells that there is no session to resume.
+var errNotThere = errors.New("edge: no such session")
+
 // stanzaError is the one place where errors become stanza errors (RFC 6120,
 // section 8.3.3).
 func stanzaError(err error) *stanza.Error {

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
 	"github.com/rollcall/rollcall/edge"
@@ -24,12 +25,15 @@ type play struct {
 	house   *edgetest.House
 	edge    *edgetest.Edge
 	clients map[string]*edgetest.Client
+	metrics *prometheus.Registry // of the edge
 }
 
 func newPlay(t testing.TB, o edge.Options) *play {
 	t.Helper()
+	metrics := prometheus.NewRegistry()
+	o.Registry = metrics
 	h, e := edgetest.Start(t, o)
-	return &play{t: t, house: h, edge: e, clients: make(map[string]*edgetest.Client)}
+	return &play{t: t, house: h, edge: e, clients: make(map[string]*edgetest.Client), metrics: metrics}
 }
 
 // dial makes the account if need be and logs in as "name/resource".
@@ -154,3 +158,6 @@ func (p *play) ends(who string) string {
 	}
 	return ""
 }
+
+// metric gives a counter of the edge.
+func metric(p *play, name string) int { return int(value(p.metrics, name)) }

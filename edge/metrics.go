@@ -16,6 +16,8 @@ type metrics struct {
 	encoded       prometheus.Counter
 	deliveries    prometheus.Counter
 	latency       prometheus.Histogram
+	detached      prometheus.Counter
+	resumed       prometheus.Counter
 	conflated     prometheus.Counter
 	overflowed    prometheus.Counter
 	bytes         prometheus.Counter
@@ -39,6 +41,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Help:    "From when a presence was said or a message accepted until it was queued for its sessions.",
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 16),
 		}),
+		detached:   counter("detached_total", "Sessions whose connection broke and that waited for their client."),
+		resumed:    counter("resumed_total", "Sessions that went on over another connection (XEP-0198)."),
 		conflated:  counter("conflated_total", "Presence replaced by newer presence before a slow client got it."),
 		overflowed: counter("overflowed_total", "Sessions ended because their client was too slow."),
 		bytes:      counter("written_bytes_total", "Bytes written to clients."),
@@ -46,7 +50,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 	}
 	if r != nil {
 		r.MustRegister(m.sessions, m.refused, m.appends, m.appendsFailed, m.held, m.encoded, m.deliveries, m.latency,
-			m.conflated, m.overflowed, m.bytes, m.writes)
+			m.detached, m.resumed, m.conflated, m.overflowed, m.bytes, m.writes)
 	}
 	return m
 }

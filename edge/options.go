@@ -123,6 +123,8 @@ type Options struct {
 	HoldFor      time.Duration // longest time that acknowledgements wait for a valid lease; 10s
 	DrainFor     time.Duration // longest time that a stopping edge waits for its last appends; 5s
 	RetryEvery   time.Duration // between tries to append presence that was refused; 2s
+	Grace        time.Duration // how long a broken connection's presence stays; 10s; negative: not at all
+	ResumeFor    time.Duration // how long a broken stream may be resumed (XEP-0198); 5m; negative: not at all
 
 	Logger   *slog.Logger          // slog.Default()
 	Registry prometheus.Registerer // nil: metrics are kept, not shown
@@ -151,6 +153,8 @@ func (o *Options) check() error {
 	def(&o.HoldFor, 10*time.Second)
 	def(&o.DrainFor, 5*time.Second)
 	def(&o.RetryEvery, 2*time.Second)
+	def(&o.Grace, 10*time.Second)
+	def(&o.ResumeFor, 5*time.Minute)
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

@@ -14,6 +14,10 @@ import (
 // Presence above the soft bound is conflated: of each full JID only the
 // newest waits. Above the hard bound the outbound overflows: what was not
 // handed to the socket is dropped, and the session ends.
+//
+// Under stream management (managed.go) stanzas are numbered when they come
+// into buf, kept until the client acknowledges them, and kept alone while
+// there is no connection. Those above the soft bound hold presence back too.
 type outbound struct {
 	conn   net.Conn
 	limits *outboundLimits
@@ -22,6 +26,8 @@ type outbound struct {
 	buf     []byte                // whole stanzas
 	receipt []receipt             // of what is in buf
 	late    []latePresence        // conflated, oldest first
+	sm      *unacked              // nil without stream management
+	away    bool                  // there is no connection: stanzas are kept in sm alone
 	latest  map[string]int        // full JID -> place in late
 	writing bool                  // a flusher runs
 	dirty   bool                  // waits for a batch to end
@@ -89,15 +95,16 @@ func (b *batch) add(o *outbound) {
 
 // start makes sure that a flusher runs. o.mu is held.
 func (o *outbound) start() {
-	if !o.writing && (len(o.buf) > 0 || len(o.late) > 0 || o.closing) {
+	if !o.writing && !o.away && (len(o.buf) > 0 || len(o.late) > 0 || o.closing) {
 		o.writing = true
 		go o.run()
 	}
 }
 
-// write queues what encode appends, and has it flushed at the end of the
-// batch; without a batch at once. It tells whether it was taken; r, if any,
-// is called only then.
+// write queues the one stanza that encode appends, and has it flushed at the
+// end of the batch; without a batch at once. It tells whether it was taken; r,
+// if any, is called only then: under stream management once the client has
+// acknowledged the stanza.
 func (o *outbound) write(b *batch, encode func(dst []byte) []byte, r receipt) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -107,16 +114,47 @@ func (o *outbound) write(b *batch, encode func(dst []byte) []byte, r receipt) bo
 	if o.buf == nil {
 		o.buf = takeBuffer()
 	}
+	n := len(o.buf)
 	o.buf = encode(o.buf)
-	if r != nil {
+	if o.sm != nil {
+		o.keep(n, r)
+	} else if r != nil {
 		o.receipt = append(o.receipt, r)
 	}
-	if len(o.buf)+len(o.late)*lateCost > o.limits.hard {
+	if o.waits() > o.limits.hard {
 		o.fail(true)
 		return true
 	}
 	o.wake(b)
 	return true
+}
+
+// raw queues what is no stanza; without a connection it is dropped.
+func (o *outbound) raw(encode func(dst []byte) []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing || o.away {
+		return
+	}
+	if o.buf == nil {
+		o.buf = takeBuffer()
+	}
+	o.buf = encode(o.buf)
+	o.start()
+}
+
+// waits is how many bytes wait for the client. o.mu is held.
+func (o *outbound) waits() int {
+	n := len(o.buf)
+	if o.sm != nil {
+		n = max(n, o.sm.size())
+	}
+	return n + len(o.late)*lateCost
+}
+
+// crowded tells whether presence is to be conflated. o.mu is held.
+func (o *outbound) crowded() bool {
+	return len(o.buf) >= o.limits.soft || o.away || o.sm != nil && o.sm.size() >= o.limits.soft
 }
 
 // lateCost is what a conflated presence counts for, in bytes.
@@ -130,11 +168,15 @@ func (o *outbound) presence(b *batch, full string, p *stanza.Prepared, to string
 	if o.closing {
 		return
 	}
-	if len(o.buf) < o.limits.soft && len(o.late) == 0 {
+	if len(o.late) == 0 && !o.crowded() {
 		if o.buf == nil {
 			o.buf = takeBuffer()
 		}
+		n := len(o.buf)
 		o.buf = p.AppendTo(o.buf, to)
+		if o.sm != nil {
+			o.keep(n, nil)
+		}
 		o.wake(b)
 		return
 	}
@@ -148,7 +190,7 @@ func (o *outbound) presence(b *batch, full string, p *stanza.Prepared, to string
 	}
 	o.latest[full] = len(o.late)
 	o.late = append(o.late, latePresence{full, p, to})
-	if len(o.buf)+len(o.late)*lateCost > o.limits.hard {
+	if o.waits() > o.limits.hard {
 		o.fail(true)
 		return
 	}
@@ -171,6 +213,10 @@ func (o *outbound) close(last []byte) {
 	if o.closing {
 		return
 	}
+	if o.away {
+		o.fail(false)
+		return
+	}
 	o.drainLate(true)
 	if o.buf == nil {
 		o.buf = takeBuffer()
@@ -178,6 +224,7 @@ func (o *outbound) close(last []byte) {
 	o.buf = append(o.buf, last...)
 	_ = o.conn.SetWriteDeadline(time.Now().Add(min(o.limits.timeout, partTime))) // of a write that is stuck, too
 	o.closing = true
+	o.forget(nil)
 	o.start()
 }
 
@@ -190,19 +237,21 @@ func (o *outbound) fail(overflowed bool) {
 	receipts := o.receipt
 	giveBuffer(o.buf)
 	o.buf, o.receipt, o.late, o.latest = nil, nil, nil, nil
-	if overflowed {
+	if overflowed && o.away {
+		o.limits.metrics.overflowed.Inc()
+	} else if overflowed {
 		o.buf = append(takeBuffer(), o.limits.overflow...)
 		_ = o.conn.SetWriteDeadline(time.Now().Add(min(o.limits.timeout, partTime)))
 		o.limits.metrics.overflowed.Inc()
 	}
 	o.start()
 	onBreak := o.onBreak
-	go func() {
+	o.forget(func() {
 		for _, r := range receipts {
 			r(false)
 		}
 		onBreak(overflowed)
-	}()
+	})
 }
 
 // run writes until nothing is left.
@@ -210,8 +259,11 @@ func (o *outbound) run() {
 	o.mu.Lock()
 	for {
 		o.drainLate(false)
-		if len(o.buf) == 0 {
+		if len(o.buf) == 0 || o.away {
 			break
+		}
+		if o.sm != nil && !o.closing && o.sm.asks() {
+			o.buf = append(o.buf, askForAck...)
 		}
 		buf, receipts := o.buf, o.receipt
 		o.buf, o.receipt = nil, nil
@@ -219,16 +271,17 @@ func (o *outbound) run() {
 		if o.closing {
 			timeout = min(timeout, partTime)
 		}
-		_ = o.conn.SetWriteDeadline(time.Now().Add(timeout))
+		conn := o.conn
+		_ = conn.SetWriteDeadline(time.Now().Add(timeout))
 		o.mu.Unlock()
-		n, err := o.conn.Write(buf)
+		n, err := conn.Write(buf)
 		o.limits.metrics.written(n)
 		for _, r := range receipts {
 			r(err == nil)
 		}
 		giveBuffer(buf)
 		o.mu.Lock()
-		if err != nil {
+		if err != nil && conn == o.conn && !o.lost() {
 			o.fail(false)
 			o.buf = nil
 		}
@@ -268,16 +321,29 @@ func (o *outbound) readerGone() {
 	o.mu.Unlock()
 }
 
-// drainLate encodes conflated presence once there is room for it, or now.
+// drainLate encodes conflated presence as far as there is room for it; all of
+// it if that is needed now.
 func (o *outbound) drainLate(now bool) {
-	if len(o.late) == 0 || len(o.buf) >= o.limits.soft && !now {
+	n := 0
+	for ; n < len(o.late) && (now || !o.crowded()); n++ {
+		if o.buf == nil {
+			o.buf = takeBuffer()
+		}
+		from := len(o.buf)
+		o.buf = o.late[n].presence.AppendTo(o.buf, o.late[n].to)
+		if o.sm != nil {
+			o.keep(from, nil)
+		}
+	}
+	if n == 0 {
 		return
 	}
-	if o.buf == nil {
-		o.buf = takeBuffer()
+	if o.late = o.late[n:]; len(o.late) == 0 {
+		o.late, o.latest = nil, nil
+		return
 	}
+	clear(o.latest)
 	for i := range o.late {
-		o.buf = o.late[i].presence.AppendTo(o.buf, o.late[i].to)
+		o.latest[o.late[i].full] = i
 	}
-	o.late, o.latest = nil, nil
 }

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,6 +39,7 @@ type Server struct {
 	followed []*followed // by partition
 	shards   []*shard    // by partition
 	asked    asked
+	tokens   tokens
 	unbound  chan struct{} // a token for each connection that negotiates
 
 	listeners []net.Listener
@@ -65,8 +67,10 @@ func New(o Options) (*Server, error) {
 	}
 	o.Stream.Domain = o.Domain
 	o.Stream.After.Bytes = o.MaxStanza
+	o.Stream.Features = append(slices.Clone(o.Stream.Features), "<sm xmlns='"+stanza.NSSM+"'/>"...)
 	s := &Server{opts: o, log: o.Logger, metrics: newMetrics(o.Registry), sessions: make(map[*session]struct{})}
 	s.unbound = make(chan struct{}, o.MaxUnbound)
+	s.tokens = newTokens(o.Stream.Secret)
 	slow := &stanza.StreamError{Condition: stanza.StreamConstraint, Text: "too slow to read"}
 	s.limits = outboundLimits{
 		soft: o.SoftOutbound, hard: o.HardOutbound, timeout: o.WriteTimeout, metrics: s.metrics,

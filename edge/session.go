@@ -23,6 +23,7 @@ type session struct {
 	full     string   // full JID
 	binding  [16]byte // id of its ResourceBound
 	boundAt  int64    // its offset
+	began    [16]byte // binding of the session as it began: its own, unless it was resumed elsewhere
 	reader   reader
 	mail     mailbox
 	out      outbound
@@ -31,6 +32,12 @@ type session struct {
 	echo      atomic.Bool // waits for its own unavailable presence
 
 	order order // of its appends
+
+	sm       *management // nil without stream management
+	taking   uint32      // number of the client's stanza that is being taken; 0 without stream management
+	reads    bool        // a reader is at work
+	detached bool        // its connection broke, and it waits for another
+	until    *time.Timer // ends it while it is detached
 
 	ended       bool
 	held        bool                // its client waits outside
@@ -59,20 +66,22 @@ func (s *session) post(f func()) { s.mail.post(f) }
 
 // read takes the client's stanzas until its stream ends.
 func (s *session) read() {
-	defer s.out.readerGone()
-	idle := s.server.opts.IdlePing
+	reader, idle := s.reader, s.server.opts.IdlePing
 	for {
 		since := time.Now()
 		if idle > 0 {
 			s.deadline(since.Add(idle))
 		}
-		st, err := s.reader.Next()
+		st, err := reader.Next()
 		// In the middle of a stanza the same error comes again at once.
 		if idle > 0 && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(since) >= idle && s.alive() {
-			s.out.write(nil, func(dst []byte) []byte { return append(dst, ' ') }, nil)
+			if !s.out.ask() {
+				s.out.raw(func(dst []byte) []byte { return append(dst, ' ') })
+			}
 			continue
 		}
 		if err != nil {
+			s.out.readerGone()
 			s.post(func() { s.readFailed(err) })
 			return
 		}
@@ -97,15 +106,19 @@ func (s *session) alive() bool {
 }
 
 func (s *session) readFailed(err error) {
+	s.reads = false
 	var bad *stanza.StreamError
 	switch {
+	case s.ended:
+	case s.detached: // by a client that has come back
 	case errors.Is(err, stanza.ErrStreamClosed):
 		s.end("closed", nil)
 	case errors.As(err, &bad):
 		s.end("stream error: "+string(bad.Condition), bad)
 	default:
-		s.end("connection lost", nil)
+		s.lost()
 	}
+	s.resume()
 }
 
 // press has the client wait outside while too much of what it sent is not
@@ -124,6 +137,15 @@ func (s *session) take(st *stanza.Stanza) {
 		return
 	}
 	defer s.press()
+	if st.Kind == stanza.Other && st.Space == stanza.NSSM {
+		s.takeSM(st)
+		return
+	}
+	if s.sm != nil {
+		s.sm.in++
+		s.taking = s.sm.in
+		defer func() { s.taking = 0 }()
+	}
 	// RFC 6120, section 8.1.2.1: the server vouches for the sender.
 	if st.From != "" && st.From != s.full && st.From != s.local.bare && !s.isSelf(st.From) {
 		s.end("invalid from", &stanza.StreamError{Condition: stanza.InvalidFrom})
@@ -158,6 +180,10 @@ func (s *session) end(reason string, bad *stanza.StreamError) {
 		return
 	}
 	s.ended = true
+	if s.until != nil {
+		s.until.Stop()
+	}
+	s.resume() // whoever would resume it is told that it is over
 	s.available.Store(false)
 	s.mail.hold(false)
 	s.local.remove(s)
@@ -187,11 +213,13 @@ func (s *session) supersede() {
 
 // broke is told by the outbound that the client gets nothing more.
 func (s *session) broke(overflowed bool) {
-	reason := "connection lost"
-	if overflowed {
-		reason = "too slow"
-	}
-	s.post(func() { s.end(reason, nil) })
+	s.post(func() {
+		if overflowed {
+			s.end("too slow", nil)
+		} else {
+			s.lost()
+		}
+	})
 }
 
 // stamp makes e an event of this session.
@@ -204,6 +232,7 @@ func (s *session) stamp(e *event.Event) *event.Event {
 // and only then is what waits for this append released.
 func (s *session) append(account jid.Bare, e *event.Event, done func(error)) {
 	n := s.order.issue()
+	s.number(e)
 	s.server.append(account, e, func(at topic.Position, err error) {
 		s.post(func() {
 			if err == nil {

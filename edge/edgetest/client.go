@@ -16,11 +16,13 @@ import (
 
 // Client is a small XMPP client over a real socket. One goroutine uses it.
 type Client struct {
-	Conn   net.Conn // under TLS if there is any
-	Full   string   // its full JID, once it is bound
-	domain string
-	d      *stanza.Decoder
-	pings  int
+	Conn net.Conn // under TLS if there is any
+	Full string   // its full JID, once it is bound
+	// Features is what is inside the newest stream features.
+	Features []byte
+	domain   string
+	d        *stanza.Decoder
+	pings    int
 }
 
 // ClientOptions say how a client comes in.
@@ -107,7 +109,10 @@ func (c *Client) open() error {
 	if _, err := c.d.Open(); err != nil {
 		return err
 	}
-	_, err := c.Next()
+	st, err := c.Next()
+	if err == nil {
+		c.Features = st.Inner
+	}
 	return err
 }
 
@@ -183,7 +188,8 @@ func (c *Client) Send(xml string) error {
 func (c *Client) Next() (*stanza.Stanza, error) { return c.d.Next() }
 
 // Sync pings the server and gives what came before the answer: all that the
-// server had for this client, and an acknowledgement of all it sent.
+// server had for this client, and an acknowledgement of all it sent. Stream
+// management (XEP-0198) is left out.
 func (c *Client) Sync() ([]*stanza.Stanza, error) {
 	c.pings++
 	id := fmt.Sprintf("sync-%d", c.pings)
@@ -199,7 +205,9 @@ func (c *Client) Sync() ([]*stanza.Stanza, error) {
 		if st.Kind == stanza.IQ && st.ID == id {
 			return all, nil
 		}
-		all = append(all, st)
+		if st.Space != stanza.NSSM {
+			all = append(all, st)
+		}
 	}
 }
 

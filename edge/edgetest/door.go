@@ -47,6 +47,9 @@ func (h *House) Open(o edge.Options) (*Edge, error) {
 	}
 	o.Domain, o.Partitions = h.domain, h.partitions
 	o.Log, o.Lease, o.Links, o.Rosters, o.Accounts = d, d, d, h, &h.credentials
+	if o.Grace == 0 {
+		o.Grace = -1 // who breaks off is gone
+	}
 	if o.Listen == nil {
 		o.Listen = []edge.Listen{{Address: "127.0.0.1:0"}}
 	}
