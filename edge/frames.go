@@ -70,6 +70,10 @@ func (s *Server) Frames(partition int32, frames []*wire.Frame) {
 			if l := sh.find(what.Message.GetAccount()); l != nil {
 				l.deliverMessage(&b, what.Message)
 			}
+		case *wire.Frame_Carbon:
+			if l := sh.find(what.Carbon.GetAccount()); l != nil {
+				l.deliverCarbon(&b, what.Carbon)
+			}
 		case *wire.Frame_Output:
 			s.output(&b, sh, what.Output)
 		case *wire.Frame_Superseded:

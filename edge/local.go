@@ -37,6 +37,7 @@ type local struct {
 	directedMu sync.Mutex
 	directed   map[string]int64 // full JID -> version of the newest directed presence
 	taken      []taken          // newest last
+	carbons    int64            // copies of messages below this offset are taken
 }
 
 // taken is a message that went to a session.

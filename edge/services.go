@@ -47,14 +47,16 @@ func init() {
 			get: (*session).register, set: (*session).register, at: atServer | atSelf, feature: stanza.NSRegister,
 			on: func(s *Server) bool { return s.opts.Accounts != nil },
 		},
-		{stanza.NSBind, "bind"}: {get: (*session).bindsAgain, set: (*session).bindsAgain, at: atServer | atSelf},
+		{stanza.NSCarbons, "enable"}:  {set: (*session).enableCarbons, at: atSelf},
+		{stanza.NSCarbons, "disable"}: {set: (*session).disableCarbons, at: atSelf},
+		{stanza.NSBind, "bind"}:       {get: (*session).bindsAgain, set: (*session).bindsAgain, at: atServer | atSelf},
 	}
 }
 
 // furtherFeatures are those that are no service, by place.
 var furtherFeatures = map[place][]string{
-	atServer: {stanza.NSRoster, "msgoffline"},
-	atSelf:   {stanza.NSStanzaID},
+	atServer: {stanza.NSRoster, "msgoffline", stanza.NSCarbons},
+	atSelf:   {stanza.NSStanzaID, stanza.NSCarbons},
 }
 
 func (s *session) placeOf(to jid.Bare) place {

@@ -30,6 +30,7 @@ type session struct {
 
 	available atomic.Bool // takes presence of contacts
 	echo      atomic.Bool // waits for its own unavailable presence
+	carbons   atomic.Bool // gets copies of its account's messages (XEP-0280)
 
 	order order // of its appends
 

@@ -49,8 +49,18 @@ func (s *session) takeMessage(st *stanza.Stanza) {
 			return c.Is(stanza.NSStanzaID, "stanza-id") && c.Attr("by") == to.Bare().String()
 		})
 	}
-	msg := &event.Message{Type: messageTypes[m.Type], Id: st.ID, Lang: st.Lang, Body: m.Body, Payload: inner}
-	msg.Storable = storable(msg, m.HasBody)
+	kind, content := messageTypes[m.Type], contentOf(inner)
+	if content.Copy {
+		// A server alone makes copies (XEP-0280, section 11); and the error that
+		// answers one must not reach who sent the message (section 10.3).
+		s.fail(st, stanza.NewError(stanza.PolicyViolationStanza, "a client makes no copies of messages"))
+		return
+	}
+	msg := &event.Message{
+		Type: kind, Id: st.ID, Lang: st.Lang, Body: m.Body, Payload: inner,
+		Storable: message.Storable(message.Type(kind), content),
+		Copies:   event.Copies(message.Copied(message.Type(kind), content)),
+	}
 	e := s.stamp(&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{
 		From: s.full, Resource: to.Resource(), Message: msg,
 	}}})
@@ -155,26 +165,4 @@ func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 			l.server.metrics.deliveries.Inc()
 		}
 	}
-}
-
-// storable tells whether the message waits in the inbox (XEP-0160, XEP-0334).
-func storable(m *event.Message, body bool) bool {
-	c := message.Content{Body: body}
-	for child := range stanza.Children(m.GetPayload()) {
-		switch child.Space() {
-		case stanza.NSHints:
-			switch child.Local() {
-			case "store":
-				c.Store = true
-			case "no-store", "no-permanent-store":
-				c.NoStore = true
-			}
-		case stanza.NSClient:
-			c.Other = c.Other || child.Local() != "body" && child.Local() != "thread"
-		case stanza.NSChatState:
-		default:
-			c.Other = true
-		}
-	}
-	return message.Storable(message.Type(m.GetType()), c)
 }

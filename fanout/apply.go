@@ -20,6 +20,8 @@ func (p *partition) event(offset int64, name string, e *event.Event) {
 		p.unavailable(offset, name, e, k.PresenceUnavailable)
 	case *event.Event_MessageAccepted:
 		p.accepted(offset, name, e, k.MessageAccepted)
+	case *event.Event_MessageSent:
+		p.sent(offset, name, e, k.MessageSent)
 	case *event.Event_Delivered:
 		p.delivered(name, k.Delivered)
 	case *event.Event_ResourceBound:

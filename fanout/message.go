@@ -38,6 +38,7 @@ func (p *partition) accepted(offset int64, name string, e *event.Event, m *event
 	if d.Action == message.Deliver && (p.caughtUp || !storable) {
 		p.deliver(a, s, d.To, storable, false)
 	}
+	p.received(offset, a, e, m, d)
 }
 
 // deliver sends a message to resources.

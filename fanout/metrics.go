@@ -14,6 +14,7 @@ const (
 	kindAdmission
 	kindDirected
 	kindMessage
+	kindCarbon
 	kindOutput
 	kindSuperseded
 	kindAnswer
@@ -21,7 +22,7 @@ const (
 	kindCount
 )
 
-var kindNames = [kindCount]string{"presence", "admission", "directed", "message", "output", "superseded", "answer", "iq"}
+var kindNames = [kindCount]string{"presence", "admission", "directed", "message", "carbon", "output", "superseded", "answer", "iq"}
 
 // metrics answer: is it sent, how late, and what waits?
 type metrics struct {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/message"
 	"github.com/rollcall/rollcall/schema/presence"
 )
 
@@ -58,6 +59,7 @@ type acct struct {
 	inbox     []*stored                    // by offset
 	loading   bool                         // the inbox in Postgres is not merged yet
 	settled   map[int64]struct{}           // Delivered while loading
+	recent    *message.Recent              // messages it sent and that were copied; nil: none
 }
 
 // pair is a follower of an account; without follower, all of them.

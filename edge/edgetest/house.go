@@ -18,6 +18,7 @@ import (
 	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/message"
 	"github.com/rollcall/rollcall/schema/subscription"
 	"github.com/rollcall/rollcall/schema/topic"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -43,7 +44,8 @@ type House struct {
 	outbox  []int64
 	edges   []*door
 	events  []*event.Event
-	purged  map[jid.Bare]int64 // highest version of a tombstone that is gone
+	purged  map[jid.Bare]int64           // highest version of a tombstone that is gone
+	recent  map[jid.Bare]*message.Recent // messages that were copied
 
 	credentials credentials
 }
@@ -51,7 +53,7 @@ type House struct {
 // NewHouse makes an empty house for a domain. Close ends it.
 func NewHouse(domain string, partitions int) *House {
 	h := &House{
-		domain: domain, partitions: partitions, states: make(map[jid.Bare]*account.State),
+		domain: domain, partitions: partitions, states: make(map[jid.Bare]*account.State), recent: make(map[jid.Bare]*message.Recent),
 		next: make([]int64, partitions), outbox: make([]int64, partitions), purged: make(map[jid.Bare]int64),
 	}
 	h.idle = sync.NewCond(&h.mu)

@@ -49,6 +49,9 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 	case *event.Event_MessageAccepted:
 		m := kind.MessageAccepted
 		d := message.Route(message.Type(m.GetMessage().GetType()), m.GetResource(), s.Resources)
+		if s.Exists && (d.Action == message.Deliver || d.Action == message.Store) {
+			defer h.copyReceived(p, offset, s, e, m, d)
+		}
 		if !s.Exists || d.Action != message.Deliver {
 			return
 		}
@@ -58,6 +61,8 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 			f.Bindings = append(f.Bindings, binding[:])
 		}
 		h.tell(p, &wire.Frame{What: &wire.Frame_Message{Message: f}})
+	case *event.Event_MessageSent:
+		h.copySent(p, offset, s, e, kind.MessageSent)
 	}
 }
 

@@ -7,7 +7,10 @@ import (
 
 func appendOpen(dst []byte, name string, h Header) []byte {
 	dst = append(dst, '<')
-	dst = append(dst, name...)
+	return appendHeader(append(dst, name...), h)
+}
+
+func appendHeader(dst []byte, h Header) []byte {
 	dst = AppendAttr(dst, "type", h.Type)
 	dst = AppendAttr(dst, "id", h.ID)
 	dst = AppendAttr(dst, "from", h.From)

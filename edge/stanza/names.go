@@ -38,6 +38,8 @@ const (
 	NSChatState = "http://jabber.org/protocol/chatstates"
 	NSReceipts  = "urn:xmpp:receipts"
 	NSMarkers   = "urn:xmpp:chat-markers:0"
+	NSInvite    = "jabber:x:conference"
+	NSRoomUser  = "http://jabber.org/protocol/muc#user"
 	NSVCard     = "vcard-temp"
 	NSVCardUpd  = "vcard-temp:x:update"
 	NSIdle      = "urn:xmpp:idle:1"
@@ -54,7 +56,7 @@ var known = func() map[string]string {
 		NSClient, NSStreams, NSXML, NSStanzas, NSStreamErr, NSTLS, NSSASL, NSBind, NSSession, NSRoster, NSRosterVer,
 		NSRegister, NSIQReg, NSDiscoInfo, NSDiscoItem, NSCaps, NSPing, NSVersion, NSLast, NSBlocking, NSPrivacy,
 		NSInvisible, NSCarbons, NSForward, NSDelay, NSStanzaID, NSHints, NSSM, NSCSI, NSMAM, NSRSM, NSData,
-		NSChatState, NSReceipts, NSMarkers, NSVCard, NSVCardUpd, NSIdle, NSNick, NSChanBind,
+		NSChatState, NSReceipts, NSMarkers, NSInvite, NSRoomUser, NSVCard, NSVCardUpd, NSIdle, NSNick, NSChanBind,
 		"message", "presence", "iq", "stream", "xml", "lang", "body", "thread", "subject", "show", "status",
 		"priority", "query", "item", "group", "error", "c", "x", "delay", "stanza-id", "origin-id", "active",
 		"composing", "paused", "inactive", "gone", "bind", "resource", "jid", "session", "ping", "a", "r", "enable",

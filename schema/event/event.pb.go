@@ -139,6 +139,60 @@ func (MessageType) EnumDescriptor() ([]byte, []int) {
 	return file_schema_event_event_proto_rawDescGZIP(), []int{1}
 }
 
+// Copies tells whose sessions may get copies of a message besides those that
+// it is for, if they asked for them (XEP-0280, section 6).
+type Copies int32
+
+const (
+	// Nobody's.
+	Copies_COPIES_UNSPECIFIED Copies = 0
+	// The sender's.
+	Copies_COPIES_SENT Copies = 1
+	// The sender's and the recipient's.
+	Copies_COPIES_ALL Copies = 2
+)
+
+// Enum value maps for Copies.
+var (
+	Copies_name = map[int32]string{
+		0: "COPIES_UNSPECIFIED",
+		1: "COPIES_SENT",
+		2: "COPIES_ALL",
+	}
+	Copies_value = map[string]int32{
+		"COPIES_UNSPECIFIED": 0,
+		"COPIES_SENT":        1,
+		"COPIES_ALL":         2,
+	}
+)
+
+func (x Copies) Enum() *Copies {
+	p := new(Copies)
+	*p = x
+	return p
+}
+
+func (x Copies) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Copies) Descriptor() protoreflect.EnumDescriptor {
+	return file_schema_event_event_proto_enumTypes[2].Descriptor()
+}
+
+func (Copies) Type() protoreflect.EnumType {
+	return &file_schema_event_event_proto_enumTypes[2]
+}
+
+func (x Copies) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Copies.Descriptor instead.
+func (Copies) EnumDescriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{2}
+}
+
 // Access tells who may read a node of an account (XEP-0060, section 4.5).
 type Access int32
 
@@ -178,11 +232,11 @@ func (x Access) String() string {
 }
 
 func (Access) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[2].Descriptor()
+	return file_schema_event_event_proto_enumTypes[3].Descriptor()
 }
 
 func (Access) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[2]
+	return &file_schema_event_event_proto_enumTypes[3]
 }
 
 func (x Access) Number() protoreflect.EnumNumber {
@@ -191,7 +245,7 @@ func (x Access) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Access.Descriptor instead.
 func (Access) EnumDescriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{2}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{3}
 }
 
 // Stanza is a kind of stanza.
@@ -231,11 +285,11 @@ func (x Stanza) String() string {
 }
 
 func (Stanza) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[3].Descriptor()
+	return file_schema_event_event_proto_enumTypes[4].Descriptor()
 }
 
 func (Stanza) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[3]
+	return &file_schema_event_event_proto_enumTypes[4]
 }
 
 func (x Stanza) Number() protoreflect.EnumNumber {
@@ -244,7 +298,7 @@ func (x Stanza) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stanza.Descriptor instead.
 func (Stanza) EnumDescriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{3}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{4}
 }
 
 type StorageSet_Space int32
@@ -282,11 +336,11 @@ func (x StorageSet_Space) String() string {
 }
 
 func (StorageSet_Space) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[4].Descriptor()
+	return file_schema_event_event_proto_enumTypes[5].Descriptor()
 }
 
 func (StorageSet_Space) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[4]
+	return &file_schema_event_event_proto_enumTypes[5]
 }
 
 func (x StorageSet_Space) Number() protoreflect.EnumNumber {
@@ -1681,7 +1735,9 @@ type Message struct {
 	// Everything inside the stanza, the body too, as self-contained XML.
 	Payload []byte `protobuf:"bytes,5,opt,name=payload,proto3" json:"payload,omitempty"`
 	// Waits in the inbox when no resource takes it.
-	Storable      bool `protobuf:"varint,6,opt,name=storable,proto3" json:"storable,omitempty"`
+	Storable bool `protobuf:"varint,6,opt,name=storable,proto3" json:"storable,omitempty"`
+	// Who may get copies of it.
+	Copies        Copies `protobuf:"varint,7,opt,name=copies,proto3,enum=rollcall.event.v1.Copies" json:"copies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1756,6 +1812,13 @@ func (x *Message) GetStorable() bool {
 		return x.Storable
 	}
 	return false
+}
+
+func (x *Message) GetCopies() Copies {
+	if x != nil {
+		return x.Copies
+	}
+	return Copies_COPIES_UNSPECIFIED
 }
 
 // MessageAccepted is a message in the history of its recipient. Its id is
@@ -4139,14 +4202,15 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x14SubscriptionReceived\x12\x18\n" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12+\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x17.rollcall.event.v1.VerbR\x04verb\x127\n" +
-	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\xab\x01\n" +
+	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\xde\x01\n" +
 	"\aMessage\x122\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1e.rollcall.event.v1.MessageTypeR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
 	"\x04lang\x18\x03 \x01(\tR\x04lang\x12\x12\n" +
 	"\x04body\x18\x04 \x01(\tR\x04body\x12\x18\n" +
 	"\apayload\x18\x05 \x01(\fR\apayload\x12\x1a\n" +
-	"\bstorable\x18\x06 \x01(\bR\bstorable\"w\n" +
+	"\bstorable\x18\x06 \x01(\bR\bstorable\x121\n" +
+	"\x06copies\x18\a \x01(\x0e2\x19.rollcall.event.v1.CopiesR\x06copies\"w\n" +
 	"\x0fMessageAccepted\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x124\n" +
@@ -4347,7 +4411,12 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x02\x12\x19\n" +
 	"\x15MESSAGE_TYPE_HEADLINE\x10\x03\x12\x1a\n" +
 	"\x16MESSAGE_TYPE_GROUPCHAT\x10\x04\x12\x16\n" +
-	"\x12MESSAGE_TYPE_ERROR\x10\x05*X\n" +
+	"\x12MESSAGE_TYPE_ERROR\x10\x05*A\n" +
+	"\x06Copies\x12\x16\n" +
+	"\x12COPIES_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vCOPIES_SENT\x10\x01\x12\x0e\n" +
+	"\n" +
+	"COPIES_ALL\x10\x02*X\n" +
 	"\x06Access\x12\x16\n" +
 	"\x12ACCESS_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fACCESS_PRESENCE\x10\x01\x12\x0f\n" +
@@ -4371,127 +4440,129 @@ func file_schema_event_event_proto_rawDescGZIP() []byte {
 	return file_schema_event_event_proto_rawDescData
 }
 
-var file_schema_event_event_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_schema_event_event_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
 var file_schema_event_event_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_schema_event_event_proto_goTypes = []any{
 	(Verb)(0),                    // 0: rollcall.event.v1.Verb
 	(MessageType)(0),             // 1: rollcall.event.v1.MessageType
-	(Access)(0),                  // 2: rollcall.event.v1.Access
-	(Stanza)(0),                  // 3: rollcall.event.v1.Stanza
-	(StorageSet_Space)(0),        // 4: rollcall.event.v1.StorageSet.Space
-	(*Event)(nil),                // 5: rollcall.event.v1.Event
-	(*AccountCreated)(nil),       // 6: rollcall.event.v1.AccountCreated
-	(*AccountDeleted)(nil),       // 7: rollcall.event.v1.AccountDeleted
-	(*ResourceBound)(nil),        // 8: rollcall.event.v1.ResourceBound
-	(*ResourceClosed)(nil),       // 9: rollcall.event.v1.ResourceClosed
-	(*Presence)(nil),             // 10: rollcall.event.v1.Presence
-	(*PresenceAvailable)(nil),    // 11: rollcall.event.v1.PresenceAvailable
-	(*PresenceUnavailable)(nil),  // 12: rollcall.event.v1.PresenceUnavailable
-	(*DirectedPresence)(nil),     // 13: rollcall.event.v1.DirectedPresence
-	(*DirectedReceived)(nil),     // 14: rollcall.event.v1.DirectedReceived
-	(*RosterItemSet)(nil),        // 15: rollcall.event.v1.RosterItemSet
-	(*RosterItemRemoved)(nil),    // 16: rollcall.event.v1.RosterItemRemoved
-	(*SubscriptionSent)(nil),     // 17: rollcall.event.v1.SubscriptionSent
-	(*SubscriptionReceived)(nil), // 18: rollcall.event.v1.SubscriptionReceived
-	(*Message)(nil),              // 19: rollcall.event.v1.Message
-	(*MessageAccepted)(nil),      // 20: rollcall.event.v1.MessageAccepted
-	(*MessageSent)(nil),          // 21: rollcall.event.v1.MessageSent
-	(*Delivered)(nil),            // 22: rollcall.event.v1.Delivered
-	(*EdgeLost)(nil),             // 23: rollcall.event.v1.EdgeLost
-	(*BlockListChanged)(nil),     // 24: rollcall.event.v1.BlockListChanged
-	(*PrivacyListChanged)(nil),   // 25: rollcall.event.v1.PrivacyListChanged
-	(*PrivacyItem)(nil),          // 26: rollcall.event.v1.PrivacyItem
-	(*PrivacyListChosen)(nil),    // 27: rollcall.event.v1.PrivacyListChosen
-	(*VisibilityChanged)(nil),    // 28: rollcall.event.v1.VisibilityChanged
-	(*StanzaHandled)(nil),        // 29: rollcall.event.v1.StanzaHandled
-	(*NodeConfig)(nil),           // 30: rollcall.event.v1.NodeConfig
-	(*NodeItemPublished)(nil),    // 31: rollcall.event.v1.NodeItemPublished
-	(*NodeItemRetracted)(nil),    // 32: rollcall.event.v1.NodeItemRetracted
-	(*NodeConfigured)(nil),       // 33: rollcall.event.v1.NodeConfigured
-	(*NodeDeleted)(nil),          // 34: rollcall.event.v1.NodeDeleted
-	(*StorageSet)(nil),           // 35: rollcall.event.v1.StorageSet
-	(*Output)(nil),               // 36: rollcall.event.v1.Output
-	(*RosterPush)(nil),           // 37: rollcall.event.v1.RosterPush
-	(*RosterItem)(nil),           // 38: rollcall.event.v1.RosterItem
-	(*SubscriptionStanza)(nil),   // 39: rollcall.event.v1.SubscriptionStanza
-	(*Outcome)(nil),              // 40: rollcall.event.v1.Outcome
-	(*PolicyChanged)(nil),        // 41: rollcall.event.v1.PolicyChanged
-	(*Policy)(nil),               // 42: rollcall.event.v1.Policy
-	(*SessionPolicy)(nil),        // 43: rollcall.event.v1.SessionPolicy
-	(*PolicyRule)(nil),           // 44: rollcall.event.v1.PolicyRule
-	(*Privacy)(nil),              // 45: rollcall.event.v1.Privacy
-	(*PrivacyList)(nil),          // 46: rollcall.event.v1.PrivacyList
-	(*PrivacySession)(nil),       // 47: rollcall.event.v1.PrivacySession
-	(*BlockListPush)(nil),        // 48: rollcall.event.v1.BlockListPush
-	(*PrivacyListPush)(nil),      // 49: rollcall.event.v1.PrivacyListPush
+	(Copies)(0),                  // 2: rollcall.event.v1.Copies
+	(Access)(0),                  // 3: rollcall.event.v1.Access
+	(Stanza)(0),                  // 4: rollcall.event.v1.Stanza
+	(StorageSet_Space)(0),        // 5: rollcall.event.v1.StorageSet.Space
+	(*Event)(nil),                // 6: rollcall.event.v1.Event
+	(*AccountCreated)(nil),       // 7: rollcall.event.v1.AccountCreated
+	(*AccountDeleted)(nil),       // 8: rollcall.event.v1.AccountDeleted
+	(*ResourceBound)(nil),        // 9: rollcall.event.v1.ResourceBound
+	(*ResourceClosed)(nil),       // 10: rollcall.event.v1.ResourceClosed
+	(*Presence)(nil),             // 11: rollcall.event.v1.Presence
+	(*PresenceAvailable)(nil),    // 12: rollcall.event.v1.PresenceAvailable
+	(*PresenceUnavailable)(nil),  // 13: rollcall.event.v1.PresenceUnavailable
+	(*DirectedPresence)(nil),     // 14: rollcall.event.v1.DirectedPresence
+	(*DirectedReceived)(nil),     // 15: rollcall.event.v1.DirectedReceived
+	(*RosterItemSet)(nil),        // 16: rollcall.event.v1.RosterItemSet
+	(*RosterItemRemoved)(nil),    // 17: rollcall.event.v1.RosterItemRemoved
+	(*SubscriptionSent)(nil),     // 18: rollcall.event.v1.SubscriptionSent
+	(*SubscriptionReceived)(nil), // 19: rollcall.event.v1.SubscriptionReceived
+	(*Message)(nil),              // 20: rollcall.event.v1.Message
+	(*MessageAccepted)(nil),      // 21: rollcall.event.v1.MessageAccepted
+	(*MessageSent)(nil),          // 22: rollcall.event.v1.MessageSent
+	(*Delivered)(nil),            // 23: rollcall.event.v1.Delivered
+	(*EdgeLost)(nil),             // 24: rollcall.event.v1.EdgeLost
+	(*BlockListChanged)(nil),     // 25: rollcall.event.v1.BlockListChanged
+	(*PrivacyListChanged)(nil),   // 26: rollcall.event.v1.PrivacyListChanged
+	(*PrivacyItem)(nil),          // 27: rollcall.event.v1.PrivacyItem
+	(*PrivacyListChosen)(nil),    // 28: rollcall.event.v1.PrivacyListChosen
+	(*VisibilityChanged)(nil),    // 29: rollcall.event.v1.VisibilityChanged
+	(*StanzaHandled)(nil),        // 30: rollcall.event.v1.StanzaHandled
+	(*NodeConfig)(nil),           // 31: rollcall.event.v1.NodeConfig
+	(*NodeItemPublished)(nil),    // 32: rollcall.event.v1.NodeItemPublished
+	(*NodeItemRetracted)(nil),    // 33: rollcall.event.v1.NodeItemRetracted
+	(*NodeConfigured)(nil),       // 34: rollcall.event.v1.NodeConfigured
+	(*NodeDeleted)(nil),          // 35: rollcall.event.v1.NodeDeleted
+	(*StorageSet)(nil),           // 36: rollcall.event.v1.StorageSet
+	(*Output)(nil),               // 37: rollcall.event.v1.Output
+	(*RosterPush)(nil),           // 38: rollcall.event.v1.RosterPush
+	(*RosterItem)(nil),           // 39: rollcall.event.v1.RosterItem
+	(*SubscriptionStanza)(nil),   // 40: rollcall.event.v1.SubscriptionStanza
+	(*Outcome)(nil),              // 41: rollcall.event.v1.Outcome
+	(*PolicyChanged)(nil),        // 42: rollcall.event.v1.PolicyChanged
+	(*Policy)(nil),               // 43: rollcall.event.v1.Policy
+	(*SessionPolicy)(nil),        // 44: rollcall.event.v1.SessionPolicy
+	(*PolicyRule)(nil),           // 45: rollcall.event.v1.PolicyRule
+	(*Privacy)(nil),              // 46: rollcall.event.v1.Privacy
+	(*PrivacyList)(nil),          // 47: rollcall.event.v1.PrivacyList
+	(*PrivacySession)(nil),       // 48: rollcall.event.v1.PrivacySession
+	(*BlockListPush)(nil),        // 49: rollcall.event.v1.BlockListPush
+	(*PrivacyListPush)(nil),      // 50: rollcall.event.v1.PrivacyListPush
 }
 var file_schema_event_event_proto_depIdxs = []int32{
-	6,  // 0: rollcall.event.v1.Event.account_created:type_name -> rollcall.event.v1.AccountCreated
-	7,  // 1: rollcall.event.v1.Event.account_deleted:type_name -> rollcall.event.v1.AccountDeleted
-	8,  // 2: rollcall.event.v1.Event.resource_bound:type_name -> rollcall.event.v1.ResourceBound
-	9,  // 3: rollcall.event.v1.Event.resource_closed:type_name -> rollcall.event.v1.ResourceClosed
-	11, // 4: rollcall.event.v1.Event.presence_available:type_name -> rollcall.event.v1.PresenceAvailable
-	12, // 5: rollcall.event.v1.Event.presence_unavailable:type_name -> rollcall.event.v1.PresenceUnavailable
-	13, // 6: rollcall.event.v1.Event.directed_presence:type_name -> rollcall.event.v1.DirectedPresence
-	14, // 7: rollcall.event.v1.Event.directed_received:type_name -> rollcall.event.v1.DirectedReceived
-	15, // 8: rollcall.event.v1.Event.roster_item_set:type_name -> rollcall.event.v1.RosterItemSet
-	16, // 9: rollcall.event.v1.Event.roster_item_removed:type_name -> rollcall.event.v1.RosterItemRemoved
-	17, // 10: rollcall.event.v1.Event.subscription_sent:type_name -> rollcall.event.v1.SubscriptionSent
-	18, // 11: rollcall.event.v1.Event.subscription_received:type_name -> rollcall.event.v1.SubscriptionReceived
-	20, // 12: rollcall.event.v1.Event.message_accepted:type_name -> rollcall.event.v1.MessageAccepted
-	21, // 13: rollcall.event.v1.Event.message_sent:type_name -> rollcall.event.v1.MessageSent
-	22, // 14: rollcall.event.v1.Event.delivered:type_name -> rollcall.event.v1.Delivered
-	23, // 15: rollcall.event.v1.Event.edge_lost:type_name -> rollcall.event.v1.EdgeLost
-	24, // 16: rollcall.event.v1.Event.block_list_changed:type_name -> rollcall.event.v1.BlockListChanged
-	25, // 17: rollcall.event.v1.Event.privacy_list_changed:type_name -> rollcall.event.v1.PrivacyListChanged
-	27, // 18: rollcall.event.v1.Event.privacy_list_chosen:type_name -> rollcall.event.v1.PrivacyListChosen
-	28, // 19: rollcall.event.v1.Event.visibility_changed:type_name -> rollcall.event.v1.VisibilityChanged
-	29, // 20: rollcall.event.v1.Event.stanza_handled:type_name -> rollcall.event.v1.StanzaHandled
-	31, // 21: rollcall.event.v1.Event.node_item_published:type_name -> rollcall.event.v1.NodeItemPublished
-	32, // 22: rollcall.event.v1.Event.node_item_retracted:type_name -> rollcall.event.v1.NodeItemRetracted
-	33, // 23: rollcall.event.v1.Event.node_configured:type_name -> rollcall.event.v1.NodeConfigured
-	34, // 24: rollcall.event.v1.Event.node_deleted:type_name -> rollcall.event.v1.NodeDeleted
-	35, // 25: rollcall.event.v1.Event.storage_set:type_name -> rollcall.event.v1.StorageSet
-	10, // 26: rollcall.event.v1.PresenceAvailable.presence:type_name -> rollcall.event.v1.Presence
-	10, // 27: rollcall.event.v1.PresenceUnavailable.presence:type_name -> rollcall.event.v1.Presence
-	10, // 28: rollcall.event.v1.DirectedPresence.presence:type_name -> rollcall.event.v1.Presence
-	10, // 29: rollcall.event.v1.DirectedReceived.presence:type_name -> rollcall.event.v1.Presence
+	7,  // 0: rollcall.event.v1.Event.account_created:type_name -> rollcall.event.v1.AccountCreated
+	8,  // 1: rollcall.event.v1.Event.account_deleted:type_name -> rollcall.event.v1.AccountDeleted
+	9,  // 2: rollcall.event.v1.Event.resource_bound:type_name -> rollcall.event.v1.ResourceBound
+	10, // 3: rollcall.event.v1.Event.resource_closed:type_name -> rollcall.event.v1.ResourceClosed
+	12, // 4: rollcall.event.v1.Event.presence_available:type_name -> rollcall.event.v1.PresenceAvailable
+	13, // 5: rollcall.event.v1.Event.presence_unavailable:type_name -> rollcall.event.v1.PresenceUnavailable
+	14, // 6: rollcall.event.v1.Event.directed_presence:type_name -> rollcall.event.v1.DirectedPresence
+	15, // 7: rollcall.event.v1.Event.directed_received:type_name -> rollcall.event.v1.DirectedReceived
+	16, // 8: rollcall.event.v1.Event.roster_item_set:type_name -> rollcall.event.v1.RosterItemSet
+	17, // 9: rollcall.event.v1.Event.roster_item_removed:type_name -> rollcall.event.v1.RosterItemRemoved
+	18, // 10: rollcall.event.v1.Event.subscription_sent:type_name -> rollcall.event.v1.SubscriptionSent
+	19, // 11: rollcall.event.v1.Event.subscription_received:type_name -> rollcall.event.v1.SubscriptionReceived
+	21, // 12: rollcall.event.v1.Event.message_accepted:type_name -> rollcall.event.v1.MessageAccepted
+	22, // 13: rollcall.event.v1.Event.message_sent:type_name -> rollcall.event.v1.MessageSent
+	23, // 14: rollcall.event.v1.Event.delivered:type_name -> rollcall.event.v1.Delivered
+	24, // 15: rollcall.event.v1.Event.edge_lost:type_name -> rollcall.event.v1.EdgeLost
+	25, // 16: rollcall.event.v1.Event.block_list_changed:type_name -> rollcall.event.v1.BlockListChanged
+	26, // 17: rollcall.event.v1.Event.privacy_list_changed:type_name -> rollcall.event.v1.PrivacyListChanged
+	28, // 18: rollcall.event.v1.Event.privacy_list_chosen:type_name -> rollcall.event.v1.PrivacyListChosen
+	29, // 19: rollcall.event.v1.Event.visibility_changed:type_name -> rollcall.event.v1.VisibilityChanged
+	30, // 20: rollcall.event.v1.Event.stanza_handled:type_name -> rollcall.event.v1.StanzaHandled
+	32, // 21: rollcall.event.v1.Event.node_item_published:type_name -> rollcall.event.v1.NodeItemPublished
+	33, // 22: rollcall.event.v1.Event.node_item_retracted:type_name -> rollcall.event.v1.NodeItemRetracted
+	34, // 23: rollcall.event.v1.Event.node_configured:type_name -> rollcall.event.v1.NodeConfigured
+	35, // 24: rollcall.event.v1.Event.node_deleted:type_name -> rollcall.event.v1.NodeDeleted
+	36, // 25: rollcall.event.v1.Event.storage_set:type_name -> rollcall.event.v1.StorageSet
+	11, // 26: rollcall.event.v1.PresenceAvailable.presence:type_name -> rollcall.event.v1.Presence
+	11, // 27: rollcall.event.v1.PresenceUnavailable.presence:type_name -> rollcall.event.v1.Presence
+	11, // 28: rollcall.event.v1.DirectedPresence.presence:type_name -> rollcall.event.v1.Presence
+	11, // 29: rollcall.event.v1.DirectedReceived.presence:type_name -> rollcall.event.v1.Presence
 	0,  // 30: rollcall.event.v1.SubscriptionSent.verb:type_name -> rollcall.event.v1.Verb
-	10, // 31: rollcall.event.v1.SubscriptionSent.presence:type_name -> rollcall.event.v1.Presence
+	11, // 31: rollcall.event.v1.SubscriptionSent.presence:type_name -> rollcall.event.v1.Presence
 	0,  // 32: rollcall.event.v1.SubscriptionReceived.verb:type_name -> rollcall.event.v1.Verb
-	10, // 33: rollcall.event.v1.SubscriptionReceived.presence:type_name -> rollcall.event.v1.Presence
+	11, // 33: rollcall.event.v1.SubscriptionReceived.presence:type_name -> rollcall.event.v1.Presence
 	1,  // 34: rollcall.event.v1.Message.type:type_name -> rollcall.event.v1.MessageType
-	19, // 35: rollcall.event.v1.MessageAccepted.message:type_name -> rollcall.event.v1.Message
-	19, // 36: rollcall.event.v1.MessageSent.message:type_name -> rollcall.event.v1.Message
-	26, // 37: rollcall.event.v1.PrivacyListChanged.items:type_name -> rollcall.event.v1.PrivacyItem
-	2,  // 38: rollcall.event.v1.NodeConfig.access:type_name -> rollcall.event.v1.Access
-	30, // 39: rollcall.event.v1.NodeItemPublished.config:type_name -> rollcall.event.v1.NodeConfig
-	2,  // 40: rollcall.event.v1.NodeItemRetracted.access:type_name -> rollcall.event.v1.Access
-	30, // 41: rollcall.event.v1.NodeConfigured.config:type_name -> rollcall.event.v1.NodeConfig
-	2,  // 42: rollcall.event.v1.NodeDeleted.access:type_name -> rollcall.event.v1.Access
-	4,  // 43: rollcall.event.v1.StorageSet.space:type_name -> rollcall.event.v1.StorageSet.Space
-	37, // 44: rollcall.event.v1.Output.roster_push:type_name -> rollcall.event.v1.RosterPush
-	39, // 45: rollcall.event.v1.Output.subscription_stanza:type_name -> rollcall.event.v1.SubscriptionStanza
-	40, // 46: rollcall.event.v1.Output.outcome:type_name -> rollcall.event.v1.Outcome
-	41, // 47: rollcall.event.v1.Output.policy_changed:type_name -> rollcall.event.v1.PolicyChanged
-	48, // 48: rollcall.event.v1.Output.block_list_push:type_name -> rollcall.event.v1.BlockListPush
-	49, // 49: rollcall.event.v1.Output.privacy_list_push:type_name -> rollcall.event.v1.PrivacyListPush
-	38, // 50: rollcall.event.v1.RosterPush.item:type_name -> rollcall.event.v1.RosterItem
-	0,  // 51: rollcall.event.v1.SubscriptionStanza.verb:type_name -> rollcall.event.v1.Verb
-	10, // 52: rollcall.event.v1.SubscriptionStanza.presence:type_name -> rollcall.event.v1.Presence
-	3,  // 53: rollcall.event.v1.Outcome.stanza:type_name -> rollcall.event.v1.Stanza
-	42, // 54: rollcall.event.v1.PolicyChanged.policy:type_name -> rollcall.event.v1.Policy
-	44, // 55: rollcall.event.v1.Policy.default_rules:type_name -> rollcall.event.v1.PolicyRule
-	43, // 56: rollcall.event.v1.Policy.sessions:type_name -> rollcall.event.v1.SessionPolicy
-	44, // 57: rollcall.event.v1.SessionPolicy.rules:type_name -> rollcall.event.v1.PolicyRule
-	46, // 58: rollcall.event.v1.Privacy.lists:type_name -> rollcall.event.v1.PrivacyList
-	47, // 59: rollcall.event.v1.Privacy.sessions:type_name -> rollcall.event.v1.PrivacySession
-	26, // 60: rollcall.event.v1.PrivacyList.items:type_name -> rollcall.event.v1.PrivacyItem
-	61, // [61:61] is the sub-list for method output_type
-	61, // [61:61] is the sub-list for method input_type
-	61, // [61:61] is the sub-list for extension type_name
-	61, // [61:61] is the sub-list for extension extendee
-	0,  // [0:61] is the sub-list for field type_name
+	2,  // 35: rollcall.event.v1.Message.copies:type_name -> rollcall.event.v1.Copies
+	20, // 36: rollcall.event.v1.MessageAccepted.message:type_name -> rollcall.event.v1.Message
+	20, // 37: rollcall.event.v1.MessageSent.message:type_name -> rollcall.event.v1.Message
+	27, // 38: rollcall.event.v1.PrivacyListChanged.items:type_name -> rollcall.event.v1.PrivacyItem
+	3,  // 39: rollcall.event.v1.NodeConfig.access:type_name -> rollcall.event.v1.Access
+	31, // 40: rollcall.event.v1.NodeItemPublished.config:type_name -> rollcall.event.v1.NodeConfig
+	3,  // 41: rollcall.event.v1.NodeItemRetracted.access:type_name -> rollcall.event.v1.Access
+	31, // 42: rollcall.event.v1.NodeConfigured.config:type_name -> rollcall.event.v1.NodeConfig
+	3,  // 43: rollcall.event.v1.NodeDeleted.access:type_name -> rollcall.event.v1.Access
+	5,  // 44: rollcall.event.v1.StorageSet.space:type_name -> rollcall.event.v1.StorageSet.Space
+	38, // 45: rollcall.event.v1.Output.roster_push:type_name -> rollcall.event.v1.RosterPush
+	40, // 46: rollcall.event.v1.Output.subscription_stanza:type_name -> rollcall.event.v1.SubscriptionStanza
+	41, // 47: rollcall.event.v1.Output.outcome:type_name -> rollcall.event.v1.Outcome
+	42, // 48: rollcall.event.v1.Output.policy_changed:type_name -> rollcall.event.v1.PolicyChanged
+	49, // 49: rollcall.event.v1.Output.block_list_push:type_name -> rollcall.event.v1.BlockListPush
+	50, // 50: rollcall.event.v1.Output.privacy_list_push:type_name -> rollcall.event.v1.PrivacyListPush
+	39, // 51: rollcall.event.v1.RosterPush.item:type_name -> rollcall.event.v1.RosterItem
+	0,  // 52: rollcall.event.v1.SubscriptionStanza.verb:type_name -> rollcall.event.v1.Verb
+	11, // 53: rollcall.event.v1.SubscriptionStanza.presence:type_name -> rollcall.event.v1.Presence
+	4,  // 54: rollcall.event.v1.Outcome.stanza:type_name -> rollcall.event.v1.Stanza
+	43, // 55: rollcall.event.v1.PolicyChanged.policy:type_name -> rollcall.event.v1.Policy
+	45, // 56: rollcall.event.v1.Policy.default_rules:type_name -> rollcall.event.v1.PolicyRule
+	44, // 57: rollcall.event.v1.Policy.sessions:type_name -> rollcall.event.v1.SessionPolicy
+	45, // 58: rollcall.event.v1.SessionPolicy.rules:type_name -> rollcall.event.v1.PolicyRule
+	47, // 59: rollcall.event.v1.Privacy.lists:type_name -> rollcall.event.v1.PrivacyList
+	48, // 60: rollcall.event.v1.Privacy.sessions:type_name -> rollcall.event.v1.PrivacySession
+	27, // 61: rollcall.event.v1.PrivacyList.items:type_name -> rollcall.event.v1.PrivacyItem
+	62, // [62:62] is the sub-list for method output_type
+	62, // [62:62] is the sub-list for method input_type
+	62, // [62:62] is the sub-list for extension type_name
+	62, // [62:62] is the sub-list for extension extendee
+	0,  // [0:62] is the sub-list for field type_name
 }
 
 func init() { file_schema_event_event_proto_init() }
@@ -4540,7 +4611,7 @@ func file_schema_event_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_schema_event_event_proto_rawDesc), len(file_schema_event_event_proto_rawDesc)),
-			NumEnums:      5,
+			NumEnums:      6,
 			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   0,

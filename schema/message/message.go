@@ -109,16 +109,25 @@ func Unknown(t Type) Decision {
 	return bounce
 }
 
-// Content tells of a message what decides whether it is kept.
+// Content tells of a message what decides whether it is kept and copied.
 type Content struct {
-	Body    bool // it has a <body/>
-	Other   bool // it has a child besides body, thread, chat states (XEP-0085) and hints
-	Store   bool // hint "store" (XEP-0334)
-	NoStore bool // hint "no-store" (XEP-0334)
+	Body       bool // it has a <body/>
+	Other      bool // it has a child that says something, see Storable
+	Messaging  bool // it has a child of XEP-0085, XEP-0184 or XEP-0333
+	Invitation bool // it invites to a room: XEP-0249, or XEP-0045, section 7.8.2
+	Room       bool // a room's <x/> (XEP-0045, muc#user)
+	Store      bool // hint "store" (XEP-0334)
+	NoStore    bool // hint "no-store" (XEP-0334)
+	NoCopy     bool // hint "no-copy" (XEP-0334)
+	Private    bool // <private/> (XEP-0280, section 9)
+	Copy       bool // it wraps a copy of another, as a server alone may (XEP-0280)
 }
 
 // Storable tells whether a message waits in the inbox when no resource takes
 // it: Normal and Chat that say something and do not forbid it (XEP-0160, XEP-0334).
+// Thread, chat states (XEP-0085), hints, ids (XEP-0359) and <private/> say
+// nothing by themselves. The hint no-permanent-store allows to wait (XEP-0334,
+// section 4.1).
 func Storable(t Type, c Content) bool {
 	return t <= Chat && !c.NoStore && (c.Body || c.Other || c.Store)
 }

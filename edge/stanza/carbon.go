@@ -1,0 +1,21 @@
+package stanza
+
+// AppendCarbon appends a copy of a message (XEP-0280, sections 7 and 8; XEP-0297),
+// one that was sent or else received: inner and then extra, both canonical XML.
+func AppendCarbon(dst []byte, sent bool, h Header, inner, extra []byte) []byte {
+	name := "received"
+	if sent {
+		name = "sent"
+	}
+	dst = append(append(dst, '<'), name...)
+	dst = append(dst, " xmlns='"+NSCarbons+"'><forwarded xmlns='"+NSForward+"'><message xmlns='"+NSClient+"'"...)
+	dst = appendHeader(dst, h)
+	if len(inner)+len(extra) == 0 {
+		dst = append(dst, "/>"...)
+	} else {
+		dst = append(dst, '>')
+		dst = append(append(dst, inner...), extra...)
+		dst = append(dst, "</message>"...)
+	}
+	return appendClose(append(dst, "</forwarded>"...), name)
+}
