@@ -262,7 +262,7 @@ func (o *outbound) run() {
 		if len(o.buf) == 0 || o.away {
 			break
 		}
-		if o.sm != nil && !o.closing && o.sm.asks() {
+		if o.sm != nil && !o.closing && o.sm.asks(len(o.late) > 0) {
 			o.buf = append(o.buf, askForAck...)
 		}
 		buf, receipts := o.buf, o.receipt

@@ -80,9 +80,10 @@ func (u *unacked) ack(h uint32) (told []ackReceipt) {
 	return told
 }
 
-// asks tells whether the client shall be asked now, and notes that it is.
-func (u *unacked) asks() bool {
-	if !u.important && u.sent-u.askedSent < askStanzas && u.askedBytes < askBytes {
+// asks tells whether the client shall be asked now, and notes that it is;
+// waiting tells that something waits for its answer.
+func (u *unacked) asks(waiting bool) bool {
+	if !u.important && u.sent-u.askedSent < askStanzas && u.askedBytes < askBytes && (!waiting || u.sent == u.askedSent) {
 		return false
 	}
 	u.asked()
