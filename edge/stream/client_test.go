@@ -93,6 +93,7 @@ type client struct {
 	conn   net.Conn
 	state  *tls.ConnectionState
 	d      stanza.Reader
+	server *turns // the other end
 	result chan result
 }
 
@@ -112,10 +113,11 @@ func dial(t *testing.T, ctx context.Context, o Options) *client {
 	if err != nil {
 		t.Fatal(err)
 	}
+	c.server = &turns{Conn: conn}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s, err := Negotiate(ctx, conn, o)
+		s, err := Negotiate(ctx, c.server, o)
 		c.result <- result{s, err}
 	}()
 	t.Cleanup(func() { c.conn.Close(); <-done; conn.Close() })

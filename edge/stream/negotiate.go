@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -26,7 +25,9 @@ type negotiation struct {
 	meter  *meter
 	reader stanza.Reader
 
+	said       []byte // what goes out with the next write, at the latest before the next wait
 	lang       string
+	from       jid.Bare // whom the client says it is; zero if it does not
 	headerSent bool
 	broken     bool // TLS failed: nothing can be said any more
 	failures   int  // failed authentications
@@ -35,13 +36,17 @@ type negotiation struct {
 
 // meter counts what an unauthenticated client sends.
 type meter struct {
-	src  io.Reader
-	left int // negative: no limit
+	src    io.Reader
+	left   int          // negative: no limit
+	before func() error // is called before each wait for the client
 }
 
 func (m *meter) Read(b []byte) (int, error) {
 	if m.left == 0 {
 		return 0, &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "too much sent before authentication"}
+	}
+	if err := m.before(); err != nil {
+		return 0, err
 	}
 	if m.left > 0 && len(b) > m.left {
 		b = b[:m.left]
@@ -69,7 +74,30 @@ func (n *negotiation) restartTimer(ctx context.Context) error {
 	return nil
 }
 
+// say writes b when there is something to wait for. So what answers elements
+// that came together goes out together.
+func (n *negotiation) say(b []byte) { n.said = append(n.said, b...) }
+
+// flush writes what was said.
+func (n *negotiation) flush() error {
+	if len(n.said) == 0 {
+		return nil
+	}
+	return n.write(nil)
+}
+
+// take appends what was said, which is the caller's to write now.
+func (n *negotiation) take(dst []byte) []byte {
+	dst = append(dst, n.said...)
+	n.said = nil
+	return dst
+}
+
+// write writes what was said, then b.
 func (n *negotiation) write(b []byte) error {
+	if len(n.said) > 0 {
+		b = append(n.take(nil), b...)
+	}
 	if err := n.raw.SetWriteDeadline(time.Now().Add(n.o.WriteTimeout)); err != nil {
 		return err
 	}
@@ -81,32 +109,40 @@ func (n *negotiation) run(ctx context.Context) (*Stream, error) {
 	if err := n.restartTimer(ctx); err != nil {
 		return nil, err
 	}
-	n.meter = &meter{src: n.conn, left: n.o.AuthBytes}
+	n.meter = &meter{src: n.conn, left: n.o.AuthBytes, before: n.flush}
 	if n.o.Direct {
 		if err := n.handshake(ctx); err != nil {
 			return nil, err
 		}
 	}
 	n.reader = stanza.NewDecoder(n.meter, n.o.Before)
-	if err := n.authenticate(ctx); err != nil {
+	s := &Stream{n: n}
+	if err := n.authenticate(ctx, s); err != nil {
 		return nil, err
 	}
 	if err := n.restartTimer(ctx); err != nil {
 		return nil, err
 	}
+	s.account = n.account
 	n.meter.left = -1
-	n.reader.Restart()
 	n.reader.SetLimits(n.o.After)
-	n.headerSent = false
-	if err := n.open(n.featuresAfter()); err != nil {
-		return nil, err
+	if s.success == nil { // RFC 6120, section 6.4.6
+		n.reader.Restart()
+		n.headerSent = false
+		if err := n.open(n.featuresAfter(false)); err != nil {
+			return nil, err
+		}
+	} else if s.Bind2() != nil || s.resume != nil {
+		return s, nil
+	} else {
+		n.say(s.appendSuccess(nil, s.account.String(), nil))
+		n.say(n.featuresAfter(false))
 	}
-	s := &Stream{n: n, account: n.account}
 	return s, n.awaitBind(ctx, s)
 }
 
 // authenticate goes on until n.account is known.
-func (n *negotiation) authenticate(ctx context.Context) error {
+func (n *negotiation) authenticate(ctx context.Context, s *Stream) error {
 	if err := n.open(n.featuresBefore()); err != nil {
 		return err
 	}
@@ -125,8 +161,13 @@ func (n *negotiation) authenticate(ctx context.Context) error {
 			if done, err = n.auth(ctx, st); done {
 				return err
 			}
-		case st.Space == stanza.NSSASL:
-			err = n.failure(malformedRequest)
+		case st.Is(stanza.NSSASL2, "authenticate"):
+			var done bool
+			if done, err = n.authenticate2(ctx, st, s); done {
+				return err
+			}
+		case st.Space == stanza.NSSASL || st.Space == stanza.NSSASL2:
+			err = n.failure(profile(st.Space), malformedRequest)
 		case st.Kind == stanza.IQ && n.mayRegister():
 			err = n.register(ctx, st)
 		case st.Kind != stanza.Other:
@@ -146,14 +187,17 @@ func (n *negotiation) open(features []byte) error {
 	if err != nil {
 		return err
 	}
-	n.lang = h.Lang
-	out := n.appendHeader(nil, h.From)
-	if err := n.checkHeader(h); err != nil {
-		n.headerSent = true
-		return errors.Join(err, n.write(out))
+	n.lang, n.from = h.Lang, jid.Bare{}
+	if from, err := jid.Parse(h.From); h.From != "" && err == nil {
+		n.from = from.Bare()
 	}
+	n.say(n.appendHeader(nil))
 	n.headerSent = true
-	return n.write(append(out, features...))
+	if err := n.checkHeader(h); err != nil {
+		return err
+	}
+	n.say(features)
+	return nil
 }
 
 // checkHeader applies RFC 6120, sections 4.7 and 4.8.
@@ -172,19 +216,25 @@ func (n *negotiation) checkHeader(h stanza.StreamHeader) error {
 	if err != nil || to.Local() != "" || to.Domain() != n.o.Domain {
 		return &stanza.StreamError{Condition: stanza.HostUnknown}
 	}
+	// Section 4.9.3.9. Who has authenticated is known after a restart; before,
+	// XEP-0388, section 2.1, asks for the domain.
+	if h.From != "" && (n.from.IsZero() || n.from.Domain() != n.o.Domain || !n.account.IsZero() && n.from != n.account) {
+		return &stanza.StreamError{Condition: stanza.InvalidFrom}
+	}
 	return nil
 }
 
-func (n *negotiation) appendHeader(dst []byte, to string) []byte {
+func (n *negotiation) appendHeader(dst []byte) []byte {
 	var id [16]byte
 	rand.Read(id[:])
-	lang := n.lang
-	if lang == "" {
-		lang = "en"
+	h := stanza.StreamHeader{From: n.o.Domain, ID: hex.EncodeToString(id[:]), Version: "1.0", Lang: n.lang}
+	if h.Lang == "" {
+		h.Lang = "en"
 	}
-	return stanza.AppendStreamHeader(dst, stanza.StreamHeader{
-		From: n.o.Domain, To: to, ID: hex.EncodeToString(id[:]), Version: "1.0", Lang: lang,
-	})
+	if !n.from.IsZero() {
+		h.To = n.from.String()
+	}
+	return stanza.AppendStreamHeader(dst, h)
 }
 
 // mayAuthenticate tells whether the connection is private enough.
@@ -214,11 +264,13 @@ func (n *negotiation) featuresBefore() []byte {
 }
 
 // featuresAfter gives the features of an authenticated stream.
-func (n *negotiation) featuresAfter() []byte {
-	out := []byte("<stream:features><bind xmlns='" + stanza.NSBind + "'><required/></bind>" +
-		"<session xmlns='" + stanza.NSSession + "'><optional/></session>" +
-		"<ver xmlns='" + stanza.NSRosterVer + "'/>" +
-		"<sub xmlns='" + stanza.NSApproval + "'/>")
+func (n *negotiation) featuresAfter(bound bool) []byte {
+	out := []byte("<stream:features>")
+	if !bound {
+		out = append(out, "<bind xmlns='"+stanza.NSBind+"'><required/></bind>"+
+			"<session xmlns='"+stanza.NSSession+"'><optional/></session>"...)
+	}
+	out = append(out, "<ver xmlns='"+stanza.NSRosterVer+"'/><sub xmlns='"+stanza.NSApproval+"'/>"...)
 	out = append(out, n.o.Features...)
 	return append(out, "</stream:features>"...)
 }

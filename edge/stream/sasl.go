@@ -3,12 +3,9 @@ package stream
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"crypto/sha512"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -25,6 +22,7 @@ func (f saslFailure) Error() string { return "SASL failure: " + string(f) }
 
 const (
 	aborted              saslFailure = "aborted"
+	credentialsExpired   saslFailure = "credentials-expired"
 	encryptionRequired   saslFailure = "encryption-required"
 	incorrectEncoding    saslFailure = "incorrect-encoding"
 	invalidAuthzid       saslFailure = "invalid-authzid"
@@ -47,14 +45,16 @@ func (n *negotiation) mechanisms() []string {
 	return names
 }
 
-// appendMechanisms appends the SASL feature, and which channel bindings
+// appendMechanisms appends the SASL features, and which channel bindings
 // there are (XEP-0440).
 func (n *negotiation) appendMechanisms(out []byte) []byte {
+	names := n.mechanisms()
 	out = append(out, "<mechanisms xmlns='"+stanza.NSSASL+"'>"...)
-	for _, name := range n.mechanisms() {
-		out = append(out, "<mechanism>"+name+"</mechanism>"...)
-	}
-	out = append(out, "</mechanisms>"...)
+	out = appendNames(out, names)
+	out = append(out, "</mechanisms><authentication xmlns='"+stanza.NSSASL2+"'>"...)
+	out = appendNames(out, names)
+	out = n.appendInline(out)
+	out = append(out, "</authentication>"...)
 	if b := n.bindings(); len(b) > 0 {
 		out = append(out, "<sasl-channel-binding xmlns='"+stanza.NSChanBind+"'>"...)
 		for _, cb := range b {
@@ -65,59 +65,20 @@ func (n *negotiation) appendMechanisms(out []byte) []byte {
 	return out
 }
 
-// bindings gives what ties an exchange to this TLS connection: tls-exporter
-// for TLS 1.3 (RFC 9266), tls-unique below, and tls-server-end-point where
-// it is plain which certificate the client saw (RFC 5929).
-func (n *negotiation) bindings() []scram.ChannelBinding {
-	if n.secure == nil {
-		return nil
+func appendNames(out []byte, mechanisms []string) []byte {
+	for _, name := range mechanisms {
+		out = append(out, "<mechanism>"+name+"</mechanism>"...)
 	}
-	var all []scram.ChannelBinding
-	if n.secure.Version >= tls.VersionTLS13 {
-		if cb, err := scram.NewTLSExporterBinding(n.secure); err == nil {
-			all = append(all, cb)
-		}
-	} else if len(n.secure.TLSUnique) > 0 {
-		all = append(all, scram.NewTLSUniqueBinding(n.secure.TLSUnique))
-	}
-	if c := n.o.TLS; len(c.Certificates) == 1 && c.GetCertificate == nil && c.GetConfigForClient == nil {
-		if sum := endPoint(c.Certificates[0]); sum != nil {
-			all = append(all, scram.ChannelBinding{Type: scram.ChannelBindingTLSServerEndpoint, Data: sum})
-		}
-	}
-	return all
+	return out
 }
 
-// endPoint hashes the certificate as RFC 5929, section 4.1, asks.
-func endPoint(c tls.Certificate) []byte {
-	leaf := c.Leaf
-	if leaf == nil {
-		var err error
-		if leaf, err = x509.ParseCertificate(c.Certificate[0]); err != nil {
-			return nil
-		}
-	}
-	switch leaf.SignatureAlgorithm {
-	case x509.SHA384WithRSA, x509.SHA384WithRSAPSS, x509.ECDSAWithSHA384:
-		sum := sha512.Sum384(leaf.Raw)
-		return sum[:]
-	case x509.SHA512WithRSA, x509.SHA512WithRSAPSS, x509.ECDSAWithSHA512:
-		sum := sha512.Sum512(leaf.Raw)
-		return sum[:]
-	case x509.PureEd25519, x509.UnknownSignatureAlgorithm:
-		return nil // undefined there
-	}
-	sum := sha256.Sum256(leaf.Raw)
-	return sum[:]
-}
-
-// auth runs one exchange. done means that the client is known, or that the
-// stream cannot go on.
+// auth runs one exchange of RFC 6120. done means that the client is known, or
+// that the stream cannot go on.
 func (n *negotiation) auth(ctx context.Context, st *stanza.Stanza) (done bool, err error) {
-	account, final, err := n.exchange(ctx, st)
+	account, final, err := n.classic(ctx, st)
 	var f saslFailure
 	if errors.As(err, &f) {
-		return false, n.failure(f)
+		return false, n.failure(classic, f)
 	}
 	if err != nil {
 		return true, err
@@ -134,76 +95,98 @@ func (n *negotiation) auth(ctx context.Context, st *stanza.Stanza) (done bool, e
 	return true, n.write(out)
 }
 
+// classic runs the exchange that <auth/> begins.
+func (n *negotiation) classic(ctx context.Context, st *stanza.Stanza) (account jid.Bare, final string, err error) {
+	name := st.Attr("mechanism")
+	if err := n.offers(name); err != nil {
+		return account, "", err
+	}
+	if len(st.Inner) == 0 {
+		return n.exchange(ctx, classic, name, nil)
+	}
+	first, err := classic.decode(st.Text())
+	if err != nil {
+		return account, "", err
+	}
+	return n.exchange(ctx, classic, name, &first)
+}
+
+// profile is how SASL is put into XML: its namespace.
+type profile string
+
+const (
+	classic profile = stanza.NSSASL  // RFC 6120, section 6
+	sasl2   profile = stanza.NSSASL2 // XEP-0388
+)
+
 // failure tells the client that an exchange failed; one too many ends the
 // stream (RFC 6120, section 6.4.5).
-func (n *negotiation) failure(f saslFailure) error {
-	out := []byte("<failure xmlns='" + stanza.NSSASL + "'><" + string(f) + "/></failure>")
-	if err := n.write(out); err != nil {
-		return err
+func (n *negotiation) failure(p profile, f saslFailure) error {
+	condition := "<" + string(f) + "/>"
+	if p == sasl2 {
+		condition = "<" + string(f) + " xmlns='" + stanza.NSSASL + "'/>"
 	}
+	n.say([]byte("<failure xmlns='" + string(p) + "'>" + condition + "</failure>"))
 	if n.failures++; n.failures >= n.o.MaxFailures {
 		return &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "too many failed authentications"}
 	}
 	return nil
 }
 
-// exchange runs one mechanism. final is what the server says with success.
-func (n *negotiation) exchange(ctx context.Context, st *stanza.Stanza) (account jid.Bare, final string, err error) {
-	if !n.mayAuthenticate() {
-		return account, "", encryptionRequired
+// offers tells whether a client may use the mechanism now.
+func (n *negotiation) offers(name string) error {
+	if !n.mayAuthenticate() || name == "PLAIN" && n.secure == nil {
+		return encryptionRequired
 	}
-	name := st.Attr("mechanism")
-	if name == "PLAIN" && n.secure == nil {
-		return account, "", encryptionRequired
+	if !slices.Contains(n.mechanisms(), name) {
+		return invalidMechanism
 	}
-	offered := false
-	for _, m := range n.mechanisms() {
-		offered = offered || m == name
-	}
-	if !offered {
-		return account, "", invalidMechanism
-	}
-	var first string
-	if len(st.Inner) == 0 { // no initial response: ask for it
-		first, err = n.challenge("")
-	} else {
-		first, err = decode(st)
-	}
-	if err != nil {
-		return account, "", err
+	return nil
+}
+
+// exchange runs one mechanism, which is offered. first is the client's
+// initial response, nil if it sent none; final is what the server says with
+// success.
+func (n *negotiation) exchange(ctx context.Context, p profile, name string, first *string) (account jid.Bare, final string, err error) {
+	if first == nil {
+		asked, err := n.challenge(p, "")
+		if err != nil {
+			return account, "", err
+		}
+		first = &asked
 	}
 	if name == "PLAIN" {
-		account, err = n.plain(ctx, first)
+		account, err = n.plain(ctx, *first)
 		return account, "", err
 	}
-	return n.scram(ctx, name, first)
+	return n.scram(ctx, p, name, *first)
 }
 
 // challenge sends data and gives the client's response.
-func (n *negotiation) challenge(data string) (string, error) {
-	out := []byte("<challenge xmlns='" + stanza.NSSASL + "'>")
+func (n *negotiation) challenge(p profile, data string) (string, error) {
+	out := []byte("<challenge xmlns='" + string(p) + "'>")
 	out = base64.StdEncoding.AppendEncode(out, []byte(data))
-	if err := n.write(append(out, "</challenge>"...)); err != nil {
-		return "", err
-	}
+	n.say(append(out, "</challenge>"...))
 	st, err := n.reader.Next()
 	switch {
 	case err != nil:
 		return "", err
-	case st.Is(stanza.NSSASL, "response"):
-		return decode(st)
-	case st.Is(stanza.NSSASL, "abort"):
+	case st.Is(string(p), "response"):
+		return p.decode(st.Text())
+	case st.Is(string(p), "abort"):
 		return "", aborted
-	case st.Kind != stanza.Other:
+	case st.Kind != stanza.Other, p == sasl2: // XEP-0388, section 2.4
 		return "", &stanza.StreamError{Condition: stanza.StreamNotAuthorized, Text: "authenticate first"}
 	}
 	return "", malformedRequest
 }
 
-// decode reads the base64 of a SASL element; "=" stands for no bytes.
-func decode(st *stanza.Stanza) (string, error) {
-	text := st.Text()
-	if text == "=" {
+// decode reads the base64 of an element. In RFC 6120 "=" stands for no bytes;
+// in XEP-0388 an empty element does, and its examples have white space around.
+func (p profile) decode(text string) (string, error) {
+	if p == sasl2 {
+		text = strings.Trim(text, " \t\r\n")
+	} else if text == "=" {
 		return "", nil
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(text)
@@ -215,11 +198,17 @@ func decode(st *stanza.Stanza) (string, error) {
 
 // keys looks up a username as it was sent.
 func (n *negotiation) keys(ctx context.Context, user string) (jid.Bare, Keys, error) {
+	return n.lookUp(user, func(account jid.Bare) (Keys, error) { return n.o.Credentials.Lookup(ctx, account) })
+}
+
+// lookUp gives the account of a username and its keys; for one that does not
+// exist they are made up. Where it cannot exist the account is zero.
+func (n *negotiation) lookUp(user string, keys func(jid.Bare) (Keys, error)) (jid.Bare, Keys, error) {
 	account, err := jid.ParseBare(user + "@" + n.o.Domain)
 	if err != nil || account.Local() == "" || account.Domain() != n.o.Domain {
 		return jid.Bare{}, fakeKeys(n.o.Secret, user), nil
 	}
-	k, err := n.o.Credentials.Lookup(ctx, account)
+	k, err := keys(account)
 	if errors.Is(err, ErrNoAccount) {
 		return account, fakeKeys(n.o.Secret, account.Local()), nil
 	}
@@ -261,7 +250,7 @@ func (n *negotiation) plain(ctx context.Context, msg string) (jid.Bare, error) {
 }
 
 // scram runs RFC 5802 and RFC 7677, with or without channel binding.
-func (n *negotiation) scram(ctx context.Context, name, first string) (account jid.Bare, final string, err error) {
+func (n *negotiation) scram(ctx context.Context, p profile, name, first string) (account jid.Bare, final string, err error) {
 	sha := scram.SHA256
 	if strings.HasPrefix(name, "SCRAM-SHA-1") {
 		sha = scram.SHA1
@@ -302,7 +291,7 @@ func (n *negotiation) scram(ctx context.Context, name, first string) (account ji
 		}
 		return account, "", malformedRequest
 	}
-	answer, err := n.challenge(reply)
+	answer, err := n.challenge(p, reply)
 	if err != nil {
 		return account, "", err
 	}

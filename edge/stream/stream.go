@@ -28,7 +28,9 @@ type Options struct {
 	InsecureAuth bool          // SCRAM and registration are allowed without TLS; PLAIN never is
 	Credentials  Credentials   // who may log in
 	Registrar    Registrar     // nil offers no in-band registration
-	Secret       []byte        // makes the salts of accounts that do not exist; the same on every edge
+	Secret       []byte        // makes tokens, resources and the salts of accounts that do not exist; the same on every edge
+	Tokens       Tokens        // nil offers no tokens to log in with (XEP-0484)
+	TokenPeriod  time.Duration // a token is replaced when it is older, and ends when twice as old at most; 14 days
 	Features     []byte        // canonical XML: what is offered after authentication beside bind, session and rosterver
 	AuthTimeout  time.Duration // to authenticate, and again to bind; each registration starts it anew; 30s
 	WriteTimeout time.Duration // for one write; 10s
@@ -36,11 +38,19 @@ type Options struct {
 	MaxFailures  int           // failed authentications until the stream is closed; 5
 	Before       stanza.Limits // before authentication; 10 KiB, depth 16
 	After        stanza.Limits // after authentication; the defaults of stanza.Limits
+
+	now func() time.Time // for tokens; time.Now
 }
 
 func (o Options) withDefaults() Options {
 	if o.AuthTimeout == 0 {
 		o.AuthTimeout = 30 * time.Second
+	}
+	if o.TokenPeriod == 0 {
+		o.TokenPeriod = 14 * 24 * time.Hour
+	}
+	if o.now == nil {
+		o.now = time.Now
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = 10 * time.Second
@@ -80,6 +90,8 @@ type Stream struct {
 	account  jid.Bare
 	resource string
 	bindID   string
+	agent    UserAgent
+	success  *success // of SASL2, while it is not said
 	bind2    *Bind2Request
 	resume   *ResumeRequest
 }
@@ -108,7 +120,8 @@ func (s *Stream) Conn() net.Conn { return s.n.conn }
 // Next reads what the client sends; see stanza.Reader.
 func (s *Stream) Next() (*stanza.Stanza, error) { return s.n.reader.Next() }
 
-// BindResult answers the request for a resource with the full JID.
+// BindResult answers the request for a resource with the full JID: AppendBound
+// with nothing inside, written.
 func (s *Stream) BindResult(full jid.Full) error {
 	return s.n.write(s.AppendBound(nil, full.String(), nil))
 }
@@ -117,6 +130,9 @@ func (s *Stream) BindResult(full jid.Full) error {
 // AwaitBind reads that. For Bind 2 there is no such answer: the stream is
 // closed, and the error that comes back says so.
 func (s *Stream) BindError(c stanza.Condition) error {
+	if s.bind2 != nil {
+		return s.refuseBind2(c)
+	}
 	return s.n.write(stanza.AppendError(nil, stanza.IQ, stanza.Header{ID: s.bindID}, stanza.NewError(c, "")))
 }
 
@@ -189,7 +205,7 @@ func (n *negotiation) fail(ctx context.Context, err error) {
 	}
 	var out []byte
 	if !n.headerSent {
-		out = n.appendHeader(out, "")
+		out = n.appendHeader(out)
 	}
 	if serr != nil {
 		out = serr.AppendTo(out)
