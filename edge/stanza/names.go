@@ -48,6 +48,7 @@ const (
 	NSIdle      = "urn:xmpp:idle:1"
 	NSNick      = "http://jabber.org/protocol/nick"
 	NSChanBind  = "urn:xmpp:sasl-cb:0"
+	NSFraming   = "urn:ietf:params:xml:ns:xmpp-framing"
 	nsXMLNS     = "http://www.w3.org/2000/xmlns/"
 )
 
