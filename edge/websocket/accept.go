@@ -1,0 +1,108 @@
+package websocket
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"net/http"
+	"strings"
+
+	ws "github.com/coder/websocket"
+)
+
+// Options say who may open a WebSocket.
+type Options struct {
+	// Origins are the origins whose pages may, as patterns of path.Match for
+	// "host" or "scheme://host"; the request's own host always may. Empty:
+	// all. That is sound, for nothing that a browser adds by itself, such as
+	// a cookie, means anything here: a page must know a password.
+	Origins []string
+}
+
+// Accept answers a WebSocket handshake. Where it fails, the client has been
+// told why.
+func Accept(w http.ResponseWriter, r *http.Request, o Options) (*Conn, error) {
+	if r.Header.Get("Upgrade") != "" && !offered(r.Header) {
+		http.Error(w, "the subprotocol must be "+Subprotocol, http.StatusBadRequest)
+		return nil, errors.New("websocket: the client does not speak the subprotocol " + Subprotocol)
+	}
+	c := &Conn{tls: r.TLS}
+	var err error
+	c.ws, err = ws.Accept(&hijacker{ResponseWriter: w, conn: c}, r, &ws.AcceptOptions{
+		Subprotocols:       []string{Subprotocol},
+		InsecureSkipVerify: len(o.Origins) == 0,
+		OriginPatterns:     o.Origins,
+		OnPingReceived:     func(context.Context, []byte) bool { c.tap.mark(); return true },
+		OnPongReceived:     func(context.Context, []byte) { c.tap.mark() },
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.ws.SetReadLimit(-1) // the limits of stanzas hold
+	return c, nil
+}
+
+// offered tells whether the client speaks our subprotocol (RFC 7395, section 3.1).
+func offered(h http.Header) bool {
+	for _, line := range h.Values("Sec-WebSocket-Protocol") {
+		for name := range strings.SplitSeq(line, ",") {
+			if strings.TrimSpace(name) == Subprotocol {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// hijacker puts a tap between the library and the connection.
+type hijacker struct {
+	http.ResponseWriter
+	conn *Conn
+}
+
+// Hijack implements http.Hijacker.
+func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, rw, err := http.NewResponseController(h.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
+	t := newTap(conn, append([]byte(nil), early...), rw.Reader)
+	rw.Reader.Reset(t)
+	rw.Writer.Reset(t)
+	h.conn.raw, h.conn.tap = conn, t
+	return t, rw, nil
+}
+
+// Dial opens a client's side, for tests and tools: one that sends canonical
+// XML. A deadline that passes ends the connection.
+func Dial(ctx context.Context, url string, config *tls.Config) (*Conn, error) {
+	c := new(Conn)
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			var err error
+			c.raw, err = new(net.Dialer).DialContext(ctx, network, address)
+			return c.raw, err
+		},
+		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
+			if err != nil {
+				return nil, err
+			}
+			state := conn.(*tls.Conn).ConnectionState()
+			c.raw, c.tls = conn, &state
+			return conn, nil
+		},
+	}
+	defer transport.CloseIdleConnections()
+	var err error
+	c.ws, _, err = ws.Dial(ctx, url, &ws.DialOptions{HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{Subprotocol}})
+	if err != nil {
+		return nil, err
+	}
+	c.ws.SetReadLimit(-1)
+	c.unframe.Restart = true
+	return c, nil
+}
