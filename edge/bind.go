@@ -3,7 +3,6 @@ package edge
 import (
 	"context"
 	"net"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -15,13 +14,8 @@ import (
 
 // negotiate leads a connection to its session. The session is read by a
 // goroutine of its own: this one's stack has grown.
-func (s *Server) negotiate(ctx context.Context, conn net.Conn, direct bool) {
+func (s *Server) negotiate(ctx context.Context, conn net.Conn, o stream.Options) {
 	defer func() { <-s.unbound }()
-	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: time.Minute, Interval: 15 * time.Second, Count: 4})
-	}
-	o := s.opts.Stream
-	o.Direct = direct
 	st, err := stream.Negotiate(ctx, conn, o)
 	if err != nil {
 		return

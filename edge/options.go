@@ -92,6 +92,7 @@ type Accounts interface {
 type Listen struct {
 	Address string // host:port
 	Direct  bool   // connections begin with TLS (XEP-0368)
+	Web     bool   // connections speak HTTP, for WebSockets (RFC 7395)
 }
 
 // Options say what a Server is made of.
@@ -100,6 +101,7 @@ type Options struct {
 	Domain     string   // the one domain that is served
 	Partitions int      // of the topic account
 	Listen     []Listen // where clients come in
+	Web        WebOptions
 
 	Log      Log
 	Lease    Lease
@@ -168,5 +170,13 @@ func (o *Options) check() error {
 	case o.HardOutbound < o.SoftOutbound:
 		return fmt.Errorf("edge: HardOutbound %d < SoftOutbound %d", o.HardOutbound, o.SoftOutbound)
 	}
-	return nil
+	for _, l := range o.Listen {
+		switch {
+		case l.Web && l.Direct && o.Stream.TLS == nil:
+			return fmt.Errorf("edge: no certificate for HTTPS on %s", l.Address)
+		case l.Web && !l.Direct && !o.Stream.InsecureAuth:
+			return fmt.Errorf("edge: on %s, without TLS, nobody could log in", l.Address)
+		}
+	}
+	return o.Web.check()
 }

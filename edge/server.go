@@ -110,7 +110,12 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	var g errgroup.Group
 	for i, ln := range s.listeners {
-		g.Go(func() error { return s.accept(accepting, ln, s.opts.Listen[i].Direct) })
+		g.Go(func() error {
+			if s.opts.Listen[i].Web {
+				return s.serveWeb(accepting, ln, s.opts.Listen[i].Direct)
+			}
+			return s.accept(accepting, ln, s.opts.Listen[i].Direct)
+		})
 	}
 	s.readers.Add(1)
 	go func() {
@@ -187,6 +192,8 @@ func (s *Server) tick(ctx context.Context) {
 }
 
 func (s *Server) accept(ctx context.Context, ln net.Listener, direct bool) error {
+	o := s.opts.Stream
+	o.Direct = direct
 	for {
 		conn, err := ln.Accept()
 		if ctx.Err() != nil {
@@ -209,7 +216,8 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, direct bool) error
 			s.readers.Add(1)
 			go func() {
 				defer s.readers.Done()
-				s.negotiate(ctx, conn, direct)
+				keepAlive(conn)
+				s.negotiate(ctx, conn, o)
 			}()
 		} else {
 			s.metrics.refused.Inc()

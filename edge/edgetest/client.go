@@ -1,6 +1,7 @@
 package edgetest
 
 import (
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"errors"
@@ -11,7 +12,9 @@ import (
 
 	"github.com/xdg-go/scram"
 
+	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/edge/websocket"
 )
 
 // Client is a small XMPP client over a real socket. One goroutine uses it.
@@ -31,6 +34,7 @@ type ClientOptions struct {
 	Domain   string      // example.com
 	TLS      *tls.Config // not nil: STARTTLS, or TLS at once if Direct
 	Direct   bool
+	Web      bool // over WebSocket, under TLS if TLS is not nil
 	User     string
 	Password string        // Password
 	Resource string        // empty: the server chooses
@@ -54,12 +58,12 @@ func Dial(o ClientOptions) (*Client, error) {
 	if o.Dialer == nil {
 		o.Dialer = new(net.Dialer)
 	}
-	conn, err := o.Dialer.Dial("tcp", o.Address)
+	conn, err := o.dial()
 	if err != nil {
 		return nil, err
 	}
-	if o.Receive > 0 {
-		_ = conn.(*net.TCPConn).SetReadBuffer(o.Receive)
+	if tcp, ok := conn.(*net.TCPConn); ok && o.Receive > 0 {
+		_ = tcp.SetReadBuffer(o.Receive)
 	}
 	_ = conn.SetDeadline(time.Now().Add(o.Timeout))
 	c := &Client{Conn: conn, domain: o.Domain}
@@ -70,7 +74,23 @@ func Dial(o ClientOptions) (*Client, error) {
 	return c, nil
 }
 
+func (o ClientOptions) dial() (net.Conn, error) {
+	if !o.Web {
+		return o.Dialer.Dial("tcp", o.Address)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), o.Timeout)
+	defer cancel()
+	scheme := "ws://"
+	if o.TLS != nil {
+		scheme = "wss://"
+	}
+	return websocket.Dial(ctx, scheme+o.Address+edge.WebSocketPath, o.TLS)
+}
+
 func (c *Client) login(o ClientOptions) error {
+	if o.Web {
+		o.TLS = nil
+	}
 	if o.TLS != nil && o.Direct {
 		c.Conn = tls.Client(c.Conn, o.TLS)
 	}
@@ -116,12 +136,24 @@ func (c *Client) open() error {
 	return err
 }
 
-func (c *Client) authenticate(user, password string) error {
+// Conversation begins a SCRAM-SHA-256 exchange of a user with Password.
+func Conversation(user string) (*scram.ClientConversation, error) {
+	return conversation(user, Password)
+}
+
+func conversation(user, password string) (*scram.ClientConversation, error) {
 	client, err := scram.SHA256.NewClient(user, password, "")
+	if err != nil {
+		return nil, err
+	}
+	return client.WithMinIterations(1).NewConversation(), nil
+}
+
+func (c *Client) authenticate(user, password string) error {
+	conv, err := conversation(user, password)
 	if err != nil {
 		return err
 	}
-	conv := client.WithMinIterations(1).NewConversation()
 	said, err := conv.Step("")
 	if err != nil {
 		return err

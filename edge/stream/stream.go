@@ -19,25 +19,26 @@ import (
 
 // Options say how connections are negotiated. One value serves them all.
 type Options struct {
-	Domain       string        // the served domainpart, in its canonical form
-	TLS          *tls.Config   // nil offers no TLS; ServerTLS makes one
-	Direct       bool          // the connection begins with TLS (XEP-0368), without STARTTLS
-	Carbons      bool          // Bind 2 may enable message carbons (XEP-0280)
-	CSI          bool          // Bind 2 may say that the client is inactive (XEP-0352)
-	SM           bool          // Bind 2 may enable stream management, SASL2 may resume a stream (XEP-0198)
-	InsecureAuth bool          // SCRAM and registration are allowed without TLS; PLAIN never is
-	Credentials  Credentials   // who may log in
-	Registrar    Registrar     // nil offers no in-band registration
-	Secret       []byte        // makes tokens, resources and the salts of accounts that do not exist; the same on every edge
-	Tokens       Tokens        // nil offers no tokens to log in with (XEP-0484)
-	TokenPeriod  time.Duration // a token is replaced when it is older, and ends when twice as old at most; 14 days
-	Features     []byte        // canonical XML: what is offered after authentication beside bind, session and rosterver
-	AuthTimeout  time.Duration // to authenticate, and again to bind; each registration starts it anew; 30s
-	WriteTimeout time.Duration // for one write; 10s
-	AuthBytes    int           // bytes that are read before authentication; each registration starts it anew; 64 KiB
-	MaxFailures  int           // failed authentications until the stream is closed; 5
-	Before       stanza.Limits // before authentication; 10 KiB, depth 16
-	After        stanza.Limits // after authentication; the defaults of stanza.Limits
+	Domain       string               // the served domainpart, in its canonical form
+	TLS          *tls.Config          // nil offers no TLS; ServerTLS makes one
+	Direct       bool                 // the connection begins with TLS (XEP-0368), without STARTTLS
+	Secure       *tls.ConnectionState // not nil: the connection is under this TLS already
+	Carbons      bool                 // Bind 2 may enable message carbons (XEP-0280)
+	CSI          bool                 // Bind 2 may say that the client is inactive (XEP-0352)
+	SM           bool                 // Bind 2 may enable stream management, SASL2 may resume a stream (XEP-0198)
+	InsecureAuth bool                 // SCRAM and registration are allowed without TLS; PLAIN never is
+	Credentials  Credentials          // who may log in
+	Registrar    Registrar            // nil offers no in-band registration
+	Secret       []byte               // makes tokens, resources and the salts of accounts that do not exist; the same on every edge
+	Tokens       Tokens               // nil offers no tokens to log in with (XEP-0484)
+	TokenPeriod  time.Duration        // a token is replaced when it is older, and ends when twice as old at most; 14 days
+	Features     []byte               // canonical XML: what is offered after authentication beside bind, session and rosterver
+	AuthTimeout  time.Duration        // to authenticate, and again to bind; each registration starts it anew; 30s
+	WriteTimeout time.Duration        // for one write; 10s
+	AuthBytes    int                  // bytes that are read before authentication; each registration starts it anew; 64 KiB
+	MaxFailures  int                  // failed authentications until the stream is closed; 5
+	Before       stanza.Limits        // before authentication; 10 KiB, depth 16
+	After        stanza.Limits        // after authentication; the defaults of stanza.Limits
 
 	now func() time.Time // for tokens; time.Now
 }
@@ -173,7 +174,7 @@ func Negotiate(ctx context.Context, conn net.Conn, o Options) (*Stream, error) {
 		conn.Close()
 		return nil, err
 	}
-	n := &negotiation{o: o.withDefaults(), raw: conn, conn: conn}
+	n := &negotiation{o: o.withDefaults(), raw: conn, conn: conn, secure: o.Secure}
 	stop := n.watch(ctx)
 	s, err := n.run(ctx)
 	if stop(); err == nil {
