@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rollcall/rollcall/deploy/local"
+	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/stream"
 	"github.com/rollcall/rollcall/schema/topic"
 )
@@ -27,7 +28,7 @@ type devCommand struct {
 	Domain   string `help:"The XMPP domain that is served." default:"localhost"`
 	Edges    int    `help:"Edge servers; edge i listens on 127.0.0.i." default:"2"`
 	Workers  int    `help:"Fan-out workers." default:"2"`
-	PortBase int    `help:"Edges listen on this port with STARTTLS and on the next one with direct TLS." default:"5222"`
+	PortBase int    `help:"Edges listen on this port with STARTTLS, on the next one with direct TLS, 221 above with HTTPS for WebSockets, and 58 above without TLS with --insecure-auth." default:"5222"`
 	Kafka    string `help:"auto, embedded or apache: auto is Apache Kafka where Java 17 is, else the broker in this binary." enum:"auto,embedded,apache" default:"auto"`
 
 	Projectors int `help:"Projectors." default:"1"`
@@ -94,17 +95,35 @@ func (c *devCommand) check() error {
 		return fmt.Errorf("--edges %d: say 1 to 254", c.Edges)
 	case c.Workers < 1 || c.Projectors < 1:
 		return errors.New("--workers and --projectors: at least 1")
-	case c.PortBase < 1 || c.PortBase > 65534:
-		return fmt.Errorf("--port-base %d: say 1 to 65534", c.PortBase)
+	case c.PortBase < 1 || c.PortBase > 65535-httpsAbove:
+		return fmt.Errorf("--port-base %d: say 1 to %d", c.PortBase, 65535-httpsAbove)
 	}
 	return nil
+}
+
+// The other ports of an edge lie above its first as 5443 and 5280 above 5222.
+const (
+	directAbove = 1
+	httpsAbove  = 221
+	httpAbove   = 58
+)
+
+// listen gives where an edge listens, by what is spoken there.
+func (c *devCommand) listen(i int) map[string]string {
+	host := fmt.Sprintf("127.0.0.%d", i+1)
+	at := func(above int) string { return net.JoinHostPort(host, strconv.Itoa(c.PortBase+above)) }
+	listen := map[string]string{"starttls": at(0), "tls": at(directAbove), "https": at(httpsAbove)}
+	if c.InsecureAuth {
+		listen["http"] = at(httpAbove)
+	}
+	return listen
 }
 
 // portsFree refuses to start where an edge could never listen.
 func (c *devCommand) portsFree() error {
 	for i := range c.Edges {
-		for port := c.PortBase; port <= c.PortBase+1; port++ {
-			l, err := net.Listen("tcp", net.JoinHostPort(fmt.Sprintf("127.0.0.%d", i+1), strconv.Itoa(port)))
+		for _, address := range c.listen(i) {
+			l, err := net.Listen("tcp", address)
 			if err != nil {
 				return fmt.Errorf("edge-%d has no port (%w); stop what listens there, or say another --port-base", i+1, err)
 			}
@@ -167,12 +186,9 @@ func (d *dev) serve(ctx context.Context) error {
 		}
 	}
 	for i := range d.Edges {
-		host := fmt.Sprintf("127.0.0.%d", i+1)
-		listen := map[string]string{
-			"starttls": net.JoinHostPort(host, strconv.Itoa(d.PortBase)),
-			"tls":      net.JoinHostPort(host, strconv.Itoa(d.PortBase+1)),
-		}
+		listen := d.listen(i)
 		args := []string{"--listen", listen["starttls"], "--listen-tls", listen["tls"], "--certificates", d.run.Certificates,
+			"--listen-https", listen["https"], "--listen-http", listen["http"],
 			"--register=" + strconv.FormatBool(d.Register), "--insecure-auth=" + strconv.FormatBool(d.InsecureAuth)}
 		if err := add(&writers, "edge", numbered("edge", i), listen, args...); err != nil {
 			return err
@@ -195,6 +211,9 @@ func (d *dev) serve(ctx context.Context) error {
 	if err == nil {
 		d.run.Ready = true
 		d.run.save()
+		for _, p := range writers {
+			d.say(p.Name, "clients of the web connect to wss://"+p.Listen["https"]+edge.WebSocketPath)
+		}
 		d.print.Lock()
 		fmt.Fprintln(d.out, "ready")
 		d.print.Unlock()

@@ -23,10 +23,15 @@ type edgeCommand struct {
 	Domain       string `help:"The XMPP domain that is served." required:""`
 	Listen       string `help:"Serve clients here, with STARTTLS (default 0.0.0.0:5222)." default:"0.0.0.0:5222" placeholder:"HOST:PORT"`
 	ListenTLS    string `name:"listen-tls" help:"Serve clients here, with direct TLS; empty: nowhere (default 0.0.0.0:5223)." default:"0.0.0.0:5223" placeholder:"HOST:PORT"`
+	ListenHTTPS  string `name:"listen-https" help:"Serve WebSockets (RFC 7395) and /.well-known/host-meta here; empty: nowhere (default 0.0.0.0:5443)." default:"0.0.0.0:5443" placeholder:"HOST:PORT"`
+	ListenHTTP   string `name:"listen-http" help:"The same without TLS, only with --insecure-auth; empty: nowhere (default 0.0.0.0:5280)." default:"0.0.0.0:5280" placeholder:"HOST:PORT"`
 	Certificates string `help:"Folder with DOMAIN.crt and DOMAIN.key; a self-signed certificate is made where there is none (default: certificates, in the working directory)." default:"certificates" type:"path" placeholder:"DIR"`
 	AuthSecret   string `help:"Makes the salts of accounts that do not exist; the same on every edge. Random if empty." placeholder:"SECRET"`
 	Register     bool   `help:"Clients may register accounts (XEP-0077)."`
 	InsecureAuth bool   `help:"Allow SASL without TLS, for tests and load."`
+
+	WebsocketURL     string   `name:"websocket-url" help:"Where host-meta says that the WebSocket is, such as behind a proxy; empty: at the host that is asked." placeholder:"URL"`
+	WebsocketOrigins []string `help:"Origins whose pages may open a WebSocket, such as https://*.example.com; none: all, for a page must know a password." placeholder:"ORIGIN"`
 
 	UnauthTimeout time.Duration `help:"Longest time until a client has authenticated." default:"30s"`
 	MaxStanza     int           `help:"Bytes of one stanza." default:"262144"`
@@ -66,8 +71,15 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 	if c.ListenTLS != "" {
 		listen = append(listen, edge.Listen{Address: c.ListenTLS, Direct: true})
 	}
+	if c.ListenHTTPS != "" {
+		listen = append(listen, edge.Listen{Address: c.ListenHTTPS, Direct: true, Web: true})
+	}
+	if c.ListenHTTP != "" && c.InsecureAuth {
+		listen = append(listen, edge.Listen{Address: c.ListenHTTP, Web: true})
+	}
 	server, err := edge.New(edge.Options{
 		ID: c.ID, Domain: c.Domain, Partitions: r.partitions, Listen: listen,
+		Web: edge.WebOptions{URL: c.WebsocketURL, Origins: c.WebsocketOrigins},
 		Log: writer, Lease: keeper, Links: links, Rosters: reader, Accounts: store, Stream: negotiate,
 		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza,
 		Logger: r.log, Registry: r.admin.registry,

@@ -91,16 +91,16 @@ func newStack(t *testing.T, kafka string) *stack {
 	return s
 }
 
-// freePortBase gives a port that is free on both edges' addresses, as is the
-// next one.
+// freePortBase gives a port that is free on both edges' addresses, as are the
+// others that an edge takes: direct TLS, HTTP and HTTPS.
 func freePortBase(t *testing.T) int {
 	t.Helper()
 	for range 100 {
 		base := 20000 + 2*rand.IntN(6000)
 		free := true
 		for _, host := range []string{"127.0.0.1", "127.0.0.2"} {
-			for port := base; port < base+2; port++ {
-				l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(port)))
+			for _, above := range []int{0, 1, 58, 221} {
+				l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(base+above)))
 				if err != nil {
 					free = false
 					continue

@@ -23,7 +23,7 @@ const taken = (port, host = "127.0.0.1") =>
 async function freePortBase() {
   for (const base of [5222, 15222, 25222, 35222]) {
     const ports = await Promise.all(
-      ["127.0.0.1", "127.0.0.2"].flatMap((host) => [taken(base, host), taken(base + 1, host)]),
+      ["127.0.0.1", "127.0.0.2"].flatMap((host) => [0, 1, 221].map((above) => taken(base + above, host))),
     );
     if (!ports.includes(true)) return base;
   }
