@@ -18,7 +18,7 @@ import (
 // must not be changed after. Only events that Marks admitted may come.
 //
 // An event of a session's presence counts only if its binding is the latest of
-// its resource. Requests (roster, subscription, message, node) and Delivered count
+// its resource. Requests (roster, subscription, message, node, list) and Delivered count
 // whatever their binding: they may have been acknowledged to a client whose
 // resource was taken over since.
 //
@@ -30,6 +30,7 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		f.absent()
 		return f.reactions
 	}
+	was, before := s.Privacy, s.Policy()
 	switch k := e.GetKind().(type) {
 	case *event.Event_PresenceAvailable:
 		f.presenceAvailable(k.PresenceAvailable)
@@ -67,8 +68,20 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		f.nodeDeleted(k.NodeDeleted)
 	case *event.Event_StorageSet:
 		f.storageSet(k.StorageSet)
+	case *event.Event_BlockListChanged:
+		f.blockListChanged(k.BlockListChanged)
+	case *event.Event_PrivacyListChanged:
+		f.privacyListChanged(k.PrivacyListChanged)
+	case *event.Event_PrivacyListChosen:
+		f.privacyListChosen(k.PrivacyListChosen)
+	case *event.Event_VisibilityChanged:
+		f.visibilityChanged(k.VisibilityChanged)
 	case *event.Event_AccountDeleted:
 		f.accountDeleted()
+		return f.reactions
+	}
+	if was != nil || s.Privacy != nil {
+		f.policyChanged(was, before)
 	}
 	// AccountCreated of what exists, MessageSent: nothing.
 	return f.reactions
@@ -130,6 +143,7 @@ func (f *folding) accountDeleted() {
 		note(&f.Changes.Inbox, offset)
 	}
 	f.dropNodes()
+	f.dropPrivacy()
 	f.Changes.Account = true
 	*f.State = State{Account: f.Account, Changes: f.Changes}
 }

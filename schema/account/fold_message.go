@@ -10,7 +10,7 @@ import (
 // may wait waits until Delivered, even if a resource is there to take it.
 func (f *folding) messageAccepted(m *event.MessageAccepted) {
 	t := message.Type(m.GetMessage().GetType())
-	d := message.Route(t, m.GetResource(), f.Resources)
+	d := f.Policy().Route(t, m.GetResource(), jid.FromCanonical(m.GetFrom()), f.Resources)
 	if d.Action == message.Bounce {
 		f.bounce(m, d.Condition)
 		return

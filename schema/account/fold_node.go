@@ -122,11 +122,15 @@ func (f *folding) dropNodes() {
 // departed is called after a resource, which was r, has ceased to be what it
 // was: if it was the last available one, that is the account's departure.
 func (f *folding) departed(r presence.Resource, status string) {
-	if !r.Available {
-		return
+	if f.seen(r) {
+		f.left(status)
 	}
+}
+
+// left is departed for a resource that subscribers saw.
+func (f *folding) left(status string) {
 	for _, other := range f.Resources {
-		if other.Available {
+		if f.seen(other) {
 			return
 		}
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/presence"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/subscription"
 )
 
@@ -17,6 +18,7 @@ func (f *folding) resourceBound(b *event.ResourceBound) {
 	f.endDirected(b.GetResource(), nil)
 	f.keepResource(presence.Bind(b.GetResource(), bindingOf(f.e.GetId()), b.GetEdge(), b.GetEpoch(), f.offset, event.Time(f.e)))
 	f.departed(was, "")
+	f.sessionOver(b.GetResource())
 }
 
 // resourceClosed ends a session, available or not (RFC 6121, section 4.5.2).
@@ -25,6 +27,7 @@ func (f *folding) resourceClosed(c *event.ResourceClosed) {
 		f.endDirected(c.GetResource(), nil)
 		f.dropResource(c.GetResource())
 		f.departed(r, "")
+		f.sessionOver(r.Name)
 	}
 }
 
@@ -38,6 +41,7 @@ func (f *folding) edgeLost(l *event.EdgeLost) {
 			f.endDirected(name, nil)
 			f.dropResource(name)
 			f.departed(r, "")
+			f.sessionOver(name)
 		}
 	}
 }
@@ -48,6 +52,7 @@ func (f *folding) edgeLost(l *event.EdgeLost) {
 func (f *folding) presenceAvailable(p *event.PresenceAvailable) {
 	if r, ok := f.session(p.GetResource()); ok {
 		f.keepResource(r.Broadcast(content(p.GetPresence()), f.offset, event.Time(f.e)))
+		f.forgetSubscribers(r.Name)
 	}
 }
 
@@ -70,11 +75,14 @@ func (f *folding) directedPresence(d *event.DirectedPresence) {
 	if !ok || to.IsZero() {
 		return
 	}
+	if !f.Policy().Allows(privacy.PresenceOut, r.Name, to) {
+		return
+	}
 	if !d.GetAvailable() {
 		if f.Directed.Remove(r.Name, to.String()) {
 			note(&f.Changes.Directed, r.Name)
 		}
-	} else if !(r.Available && f.subscribed(to.Bare())) && f.Directed.Add(r.Name, to.String()) {
+	} else if !(f.seen(r) && f.subscribed(to.Bare())) && f.Directed.Add(r.Name, to.String()) {
 		note(&f.Changes.Directed, r.Name)
 	}
 	f.direct(r.Name, to, d.GetAvailable(), d.GetPresence())
@@ -83,7 +91,7 @@ func (f *folding) directedPresence(d *event.DirectedPresence) {
 // directedReceived is presence that somebody directed here. Who so becomes
 // unavailable needs not hear more of us (RFC 6121, section 4.6.1, SHOULD).
 func (f *folding) directedReceived(d *event.DirectedReceived) {
-	if d.GetAvailable() || len(f.Directed) == 0 {
+	if d.GetAvailable() || len(f.Directed) == 0 || !f.Policy().Allows(privacy.PresenceIn, d.GetResource(), jid.FromCanonical(d.GetFrom())) {
 		return
 	}
 	for name := range f.Directed {
@@ -111,13 +119,26 @@ func (f *folding) endDirected(name string, p *event.Presence) {
 // 4.6.1).
 func (f *folding) forgetDirected(contact jid.Bare) {
 	for name, targets := range f.Directed {
-		if !f.Resources[name].Available {
+		if !f.seen(f.Resources[name]) {
 			continue
 		}
 		for target := range targets {
 			if jid.FromCanonical(target).Bare() == contact && f.Directed.Remove(name, target) {
 				note(&f.Changes.Directed, name)
 			}
+		}
+	}
+}
+
+// forgetSubscribers drops of those that got directed presence of a resource
+// while it was not seen who hears its broadcasts from now on.
+func (f *folding) forgetSubscribers(name string) {
+	if len(f.Directed[name]) == 0 || !f.seen(f.Resources[name]) {
+		return
+	}
+	for target := range f.Directed[name] {
+		if f.subscribed(jid.FromCanonical(target).Bare()) && f.Directed.Remove(name, target) {
+			note(&f.Changes.Directed, name)
 		}
 	}
 }

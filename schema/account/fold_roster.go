@@ -5,6 +5,7 @@ import (
 
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/roster"
 	"github.com/rollcall/rollcall/schema/subscription"
 )
@@ -48,6 +49,10 @@ func (f *folding) subscriptionSent(r *event.SubscriptionSent) {
 	if contact == f.Account || contact.IsZero() {
 		return // everybody sees their own presence
 	}
+	if !f.Policy().Allows(privacy.Subscription, f.sender(), contact.JID()) {
+		f.refusePresence(contact.String(), r.GetPresence())
+		return
+	}
 	before := f.item(contact)
 	next := before.Sent(v, f.offset)
 	if subscription.Routed(before.State, v) {
@@ -76,6 +81,9 @@ func (f *folding) subscriptionReceived(r *event.SubscriptionReceived) {
 	v := subscription.Verb(r.GetVerb())
 	if contact == f.Account || contact.IsZero() {
 		return
+	}
+	if !f.Policy().Allows(privacy.Subscription, "", contact.JID()) {
+		return // without an answer (XEP-0191, section 3.3; XEP-0016, section 2.14)
 	}
 	before := f.item(contact)
 	next := before.Received(v, request(v, r.GetPresence()), f.offset)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/rollcall/rollcall/schema/event"
@@ -54,6 +55,9 @@ func anyLine(t *rapid.T) string {
 	case 15, 16:
 		return full + " -> " + target + ": " + rapid.SampledFrom([]string{"chat", "normal", "groupchat", "headline", "error"}).Draw(t, "message") + " text"
 	}
+	if rapid.IntRange(0, 3).Draw(t, "privacy") == 0 {
+		return anyPrivacyLine(t)
+	}
 	if rapid.IntRange(0, 2).Draw(t, "node") == 0 {
 		id := rapid.SampledFrom([]string{" 1", " 2", " 3"}).Draw(t, "id")
 		return full + " " + rapid.SampledFrom([]string{"publishes mood" + id + " x", "publishes mood" + id + " y 2", "publishes tune" + id + " x transient",
@@ -85,7 +89,7 @@ func copyOf(s *State) *State {
 	c.Changes = Changes{}
 	c.Roster, c.Resources, c.Inbox = maps.Clone(s.Roster), maps.Clone(s.Resources), maps.Clone(s.Inbox)
 	c.Nodes, c.Storage = maps.Clone(s.Nodes), maps.Clone(s.Storage)
-	c.Directed = maps.Clone(s.Directed)
+	c.Directed, c.Hidden = maps.Clone(s.Directed), maps.Clone(s.Hidden)
 	for name, targets := range c.Directed {
 		c.Directed[name] = maps.Clone(targets)
 	}
@@ -96,7 +100,8 @@ func copyOf(s *State) *State {
 func equal(a, b *State) bool {
 	return a.Account == b.Account && a.Exists == b.Exists && a.Created == b.Created && a.CreatedAt.Equal(b.CreatedAt) &&
 		same(a.Roster, b.Roster) && same(a.Resources, b.Resources) && same(a.Inbox, b.Inbox) && same(a.Directed, b.Directed) &&
-		same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && a.Departed == b.Departed
+		same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && a.Departed == b.Departed &&
+		proto.Equal(a.Privacy.Proto(), b.Privacy.Proto()) && same(a.Hidden, b.Hidden)
 }
 
 func same[K comparable, V any](a, b map[K]V) bool {
@@ -187,6 +192,13 @@ func TestChangesNameEveryRow(t *testing.T) {
 				named(t, "inbox", before.Inbox, s.Inbox, s.Changes.Inbox)
 				named(t, "node", before.configs(), s.configs(), s.Changes.Nodes)
 				named(t, "node item", before.items(), s.items(), s.Changes.NodeItems)
+				if !proto.Equal(before.Privacy.Proto(), s.Privacy.Proto()) && !s.Changes.Privacy {
+					t.Fatalf("%v: privacy", r.e)
+				}
+				if !proto.Equal(before.Policy().Policy(), s.Policy().Policy()) && !s.Changes.Privacy {
+					t.Fatalf("%v: policy", r.e)
+				}
+				named(t, "hidden", before.Hidden, s.Hidden, s.Changes.Hidden)
 				named(t, "storage", before.Storage, s.Storage, s.Changes.Storage)
 			}
 		}

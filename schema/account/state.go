@@ -15,6 +15,7 @@ import (
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/node"
 	"github.com/rollcall/rollcall/schema/presence"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/roster"
 )
 
@@ -49,6 +50,16 @@ type State struct {
 	// Departed is the last end of its presence.
 	Departed Departure
 
+	// Privacy is what the account has set of what it lets through; nil of who
+	// has set nothing.
+	Privacy *privacy.State
+	// Hidden has what Privacy hides of the connected resources from
+	// subscribers.
+	Hidden map[Hidden]struct{}
+
+	compiled   *privacy.Compiled // of compiledOf and Roster
+	compiledOf *privacy.State
+
 	// Changes has what Apply touched since the caller reset it.
 	Changes Changes
 }
@@ -76,12 +87,14 @@ type Changes struct {
 	Nodes     map[string]struct{}   // configurations
 	NodeItems map[NodeItem]struct{} // published or gone
 	Storage   map[StorageKey]struct{}
+	Privacy   bool // or what is compiled of it
+	Hidden    map[Hidden]struct{}
 }
 
 // Empty tells that nothing was touched.
 func (c *Changes) Empty() bool {
-	return !c.Account && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+
-		len(c.Nodes)+len(c.NodeItems)+len(c.Storage) == 0
+	return !c.Account && !c.Privacy && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+
+		len(c.Nodes)+len(c.NodeItems)+len(c.Storage)+len(c.Hidden) == 0
 }
 
 // Reset forgets everything; the sets are emptied in place and used again.
@@ -94,6 +107,8 @@ func (c *Changes) Reset() {
 	clear(c.Nodes)
 	clear(c.NodeItems)
 	clear(c.Storage)
+	c.Privacy = false
+	clear(c.Hidden)
 }
 
 // A Reaction is what an event causes elsewhere: an event in the history of

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -152,6 +153,9 @@ func (w *world) do(line string) ([]string, error) {
 	default:
 		kind := nodeEvent(resource, words[1], rest)
 		if kind == nil {
+			kind = privacyEvent(resource, words[1], rest)
+		}
+		if kind == nil {
 			return nil, fmt.Errorf("not understood: %q", line)
 		}
 		e.Kind = kind.Kind
@@ -239,6 +243,7 @@ func (w *world) changed(s *State) (lines []string) {
 		lines = append(lines, name+": "+s.describeStored(offset))
 	}
 	lines = append(lines, s.changedNodes(name)...)
+	lines = append(lines, s.changedPrivacy(name)...)
 	s.Changes.Reset()
 	return lines
 }
@@ -260,6 +265,7 @@ func (w *world) show(key jid.Bare) []string {
 		note(&s.Changes.Inbox, offset)
 	}
 	s.touchNodes()
+	s.touchPrivacy()
 	return w.changed(&s)
 }
 
@@ -357,7 +363,7 @@ func describe(r Reaction) string {
 		o := k.Outcome
 		return strings.TrimRight(fmt.Sprintf("%sanswer %s of %q from %q %s", who, o.GetId(), o.GetResource(), short(o.GetFrom()), o.GetCondition()), " ")
 	}
-	return who + "?"
+	return who + cmp.Or(describePrivacy(r.Output), "?")
 }
 
 func status(p *event.Presence) string {
