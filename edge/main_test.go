@@ -25,6 +25,8 @@ type play struct {
 	house   *edgetest.House
 	edge    *edgetest.Edge
 	clients map[string]*edgetest.Client
+	asked   int                  // by ask
+	aside   []string             // what came before the answers
 	metrics *prometheus.Registry // of the edge
 }
 

@@ -99,6 +99,7 @@ type Listen struct {
 type Options struct {
 	ID         string   // of the edge, without its epoch
 	Domain     string   // the one domain that is served
+	Version    string   // of the software; "dev"
 	Partitions int      // of the topic account
 	Listen     []Listen // where clients come in
 	Web        WebOptions
@@ -108,11 +109,17 @@ type Options struct {
 	Links    Links
 	Rosters  Rosters
 	Accounts Accounts // nil: passwords and accounts cannot be changed in a session
+	// Published: nil: accounts publish and keep nothing.
+	Published Published
 
 	// Stream says how connections are negotiated. Its Domain, Direct and
 	// After.Bytes are filled in.
 	Stream stream.Options
 
+	MaxPayload   int           // bytes of an item or of what is stored; 192 KiB
+	MaxStored    int           // elements that an account keeps, its vCard too; 100
+	MaxNodes     int           // nodes of an account; 200
+	MaxItems     int           // items of a node; 1000
 	MaxResources int           // sessions of one account here; 20
 	MaxStanza    int           // bytes of one stanza after login; 256 KiB
 	MaxUnbound   int           // connections that negotiate at the same time; 1024
@@ -143,6 +150,10 @@ func (o *Options) check() error {
 			*n = v
 		}
 	}
+	num(&o.MaxPayload, 192<<10)
+	num(&o.MaxStored, 100)
+	num(&o.MaxNodes, 200)
+	num(&o.MaxItems, 1000)
 	num(&o.MaxResources, 20)
 	num(&o.MaxStanza, 256<<10)
 	num(&o.MaxUnbound, 1024)
@@ -157,6 +168,9 @@ func (o *Options) check() error {
 	def(&o.RetryEvery, 2*time.Second)
 	def(&o.Grace, 10*time.Second)
 	def(&o.ResumeFor, 5*time.Minute)
+	if o.Version == "" {
+		o.Version = "dev"
+	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}

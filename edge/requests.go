@@ -17,13 +17,19 @@ type request struct {
 // Once it is folded, done is called in the mailbox with its Outcome, to
 // answer st; without done an empty result or the error is the answer.
 func (s *session) request(st *stanza.Stanza, e *event.Event, done func(*event.Outcome)) {
+	if err := s.requestThen(st, e, done, nil); err != nil {
+		s.fail(st, err)
+	}
+}
+
+// requestThen is request that calls stored, in the mailbox, when the append is
+// settled. With an error there was none, and st is not answered.
+func (s *session) requestThen(st *stanza.Stanza, e *event.Event, done func(*event.Outcome), stored func()) error {
 	if _, twice := s.requests[st.ID]; twice {
-		s.fail(st, stanza.NewError(stanza.Conflict, "a request with this id is being answered"))
-		return
+		return stanza.NewError(stanza.Conflict, "a request with this id is being answered")
 	}
 	if len(s.requests) >= maxBacklog {
-		s.fail(st, &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "too many requests are being answered"})
-		return
+		return &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "too many requests are being answered"}
 	}
 	if s.requests == nil {
 		s.requests = make(map[string]request, 1)
@@ -41,7 +47,11 @@ func (s *session) request(st *stanza.Stanza, e *event.Event, done func(*event.Ou
 			delete(s.requests, st.ID)
 			s.fail(st, err)
 		}
+		if stored != nil {
+			stored()
+		}
 	})
+	return nil
 }
 
 // outcome gives the client the answer to a request that depended on state.

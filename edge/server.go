@@ -40,6 +40,7 @@ type Server struct {
 	shards   []*shard    // by partition
 	asked    asked
 	tokens   tokens
+	started  time.Time
 	unbound  chan struct{} // a token for each connection that negotiates
 
 	listeners []net.Listener
@@ -68,7 +69,7 @@ func New(o Options) (*Server, error) {
 	o.Stream.Domain = o.Domain
 	o.Stream.After.Bytes = o.MaxStanza
 	o.Stream.Features = append(slices.Clone(o.Stream.Features), "<sm xmlns='"+stanza.NSSM+"'/>"...)
-	s := &Server{opts: o, log: o.Logger, metrics: newMetrics(o.Registry), sessions: make(map[*session]struct{})}
+	s := &Server{opts: o, log: o.Logger, metrics: newMetrics(o.Registry), sessions: make(map[*session]struct{}), started: time.Now()}
 	s.unbound = make(chan struct{}, o.MaxUnbound)
 	s.tokens = newTokens(o.Stream.Secret)
 	slow := &stanza.StreamError{Condition: stanza.StreamConstraint, Text: "too slow to read"}

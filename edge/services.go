@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"maps"
+
 	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/jid"
 )
@@ -51,6 +53,7 @@ func init() {
 		{stanza.NSCarbons, "disable"}: {set: (*session).disableCarbons, at: atSelf},
 		{stanza.NSBind, "bind"}:       {get: (*session).bindsAgain, set: (*session).bindsAgain, at: atServer | atSelf},
 	}
+	maps.Copy(services, publishedServices())
 }
 
 // furtherFeatures are those that are no service, by place.

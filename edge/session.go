@@ -54,6 +54,7 @@ type session struct {
 	requests    map[string]request  // that an Outcome answers, by the ids of their iqs
 	positions   map[int32]int64     // last offset of its own appends, by partition
 	rosterAfter int64               // what a roster must have: all of its partition below this offset
+	nodesAfter  int64               // the same of nodes and storage
 	closed      chan struct{}       // closed when its end is in the log, or never will be
 }
 
@@ -241,6 +242,9 @@ func (s *session) append(account jid.Bare, e *event.Event, done func(error)) {
 					s.positions = make(map[int32]int64, 1)
 				}
 				s.positions[at.Partition] = max(s.positions[at.Partition], at.Offset)
+				if changesNodes(e) {
+					s.nodesAfter = max(s.nodesAfter, at.Offset+1)
+				}
 				if changesRoster(e) {
 					s.rosterAfter = max(s.rosterAfter, at.Offset+1)
 				}

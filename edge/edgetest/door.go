@@ -46,7 +46,7 @@ func (h *House) Open(o edge.Options) (*Edge, error) {
 		o.ID = "e1"
 	}
 	o.Domain, o.Partitions = h.domain, h.partitions
-	o.Log, o.Lease, o.Links, o.Rosters, o.Accounts = d, d, d, h, &h.credentials
+	o.Log, o.Lease, o.Links, o.Rosters, o.Accounts, o.Published = d, d, d, h, &h.credentials, h
 	if o.Grace == 0 {
 		o.Grace = -1 // who breaks off is gone
 	}

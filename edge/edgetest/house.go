@@ -46,6 +46,7 @@ type House struct {
 	events  []*event.Event
 	purged  map[jid.Bare]int64           // highest version of a tombstone that is gone
 	recent  map[jid.Bare]*message.Recent // messages that were copied
+	learned map[string][]string          // capabilities, by hash and ver
 
 	credentials credentials
 }

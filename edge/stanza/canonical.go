@@ -16,6 +16,7 @@ type Child struct {
 	Raw   []byte // the whole element
 	start []byte // what is between the < and the > (or />) of its start tag
 	inner []byte // what is between its tags
+	scope string // namespace where it declares none; empty for jabber:client
 }
 
 // Children gives the elements directly inside canonical XML, in order. Text
@@ -93,7 +94,7 @@ func (c Child) Space() string {
 	if v, ok := rawAttr(c.start, "xmlns"); ok {
 		return intern(unescaped(v))
 	}
-	return NSClient
+	return c.inherited()
 }
 
 // Is tells whether the element has this name. It allocates nothing.
@@ -103,7 +104,7 @@ func (c Child) Is(space, local string) bool {
 	}
 	v, ok := rawAttr(c.start, "xmlns")
 	if !ok {
-		return space == NSClient
+		return space == c.inherited()
 	}
 	return string(unescaped(v)) == space
 }
@@ -123,7 +124,7 @@ func (c Child) Inner() []byte { return c.inner }
 
 // Element parses it.
 func (c Child) Element() (*Element, error) {
-	e, rest, err := parseElement(c.Raw, NSClient, 0)
+	e, rest, err := parseElement(c.Raw, c.inherited(), 0)
 	if err == nil && len(rest) > 0 {
 		err = errCanonical
 	}

@@ -49,6 +49,14 @@ const (
 	NSNick      = "http://jabber.org/protocol/nick"
 	NSChanBind  = "urn:xmpp:sasl-cb:0"
 	NSFraming   = "urn:ietf:params:xml:ns:xmpp-framing"
+	NSPrivate   = "jabber:iq:private"
+	NSTime      = "urn:xmpp:time"
+	NSPubSub    = "http://jabber.org/protocol/pubsub"
+	NSPubEvent  = NSPubSub + "#event"
+	NSPubOwner  = NSPubSub + "#owner"
+	NSPubError  = NSPubSub + "#errors"
+	NSPubConfig = NSPubSub + "#node_config"
+	NSPubOption = NSPubSub + "#publish-options"
 	nsXMLNS     = "http://www.w3.org/2000/xmlns/"
 )
 

@@ -1,0 +1,89 @@
+package published
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/rollcall/rollcall/edge"
+	"github.com/rollcall/rollcall/schema/jid"
+)
+
+type lastQuestion struct {
+	viewer          jid.Bare
+	accounts, nodes []string
+}
+
+// LastItems implements edge.Published.
+func (r *Reader) LastItems(ctx context.Context, viewer jid.Bare, accounts, nodes []string) ([]edge.LastItem, error) {
+	items, err := r.last.Ask(ctx, lastQuestion{viewer, accounts, nodes})
+	if err != nil {
+		return nil, fmt.Errorf("last items for %s: %w", viewer, err)
+	}
+	return items, nil
+}
+
+// loadLast goes from the accounts to their nodes, for most accounts have few
+// of those that are wanted.
+func (r *Reader) loadLast(ctx context.Context, all []lastQuestion) ([][]edge.LastItem, error) {
+	var ofAccount, ofNode []int64 // the question's place
+	var viewers, accounts, nodes []string
+	for i, q := range all {
+		for _, a := range q.accounts {
+			ofAccount, viewers, accounts = append(ofAccount, int64(i)), append(viewers, q.viewer.String()), append(accounts, a)
+		}
+		for _, n := range q.nodes {
+			ofNode, nodes = append(ofNode, int64(i)), append(nodes, n)
+		}
+	}
+	rows, err := r.pool.Query(ctx, `
+SELECT q.place, n.account, n.node, i.id, i.version, i.at, i.payload
+FROM unnest($1::bigint[], $2::text[], $3::text[]) AS q (place, viewer, account)
+JOIN views.node n ON n.account = q.account AND NOT n.no_last_item
+JOIN unnest($4::bigint[], $5::text[]) AS w (place, node) ON w.place = q.place AND w.node = n.node
+JOIN LATERAL (
+	SELECT x.id, x.version, x.at, x.payload FROM views.node_item x WHERE x.account = n.account AND x.node = n.node
+	ORDER BY x.version DESC LIMIT 1) i ON true
+WHERE q.account = q.viewer
+OR n.access IN (1, 2) AND EXISTS (SELECT FROM views.audience f WHERE f.account = q.account AND f.contact = q.viewer)
+ORDER BY q.place, n.account, n.node`, ofAccount, viewers, accounts, ofNode, nodes)
+	if err != nil {
+		return nil, err
+	}
+	answers := make([][]edge.LastItem, len(all))
+	return answers, each(rows, func() error {
+		var place int64
+		var at time.Time
+		var l edge.LastItem
+		if err := rows.Scan(&place, &l.Account, &l.Node, &l.Item.ID, &l.Item.Version, &at, &l.Item.Payload); err != nil {
+			return err
+		}
+		l.Item.At = at.UnixMicro()
+		answers[place] = append(answers[place], l)
+		return nil
+	})
+}
+
+// Features implements edge.Published.
+func (r *Reader) Features(ctx context.Context, hash, ver string) (features []string, known bool, err error) {
+	rows, err := r.pool.Query(ctx, `SELECT features FROM run.capability WHERE hash = $1 AND ver = $2`, hash, ver)
+	if err != nil {
+		return nil, false, fmt.Errorf("capabilities: %w", err)
+	}
+	err = each(rows, func() error { known = true; return rows.Scan(&features) })
+	if err != nil {
+		return nil, false, fmt.Errorf("capabilities: %w", err)
+	}
+	return features, known, nil
+}
+
+// Learn implements edge.Published.
+func (r *Reader) Learn(ctx context.Context, hash, ver string, features []string) error {
+	_, err := r.pool.Exec(ctx, `INSERT INTO run.capability (hash, ver, features) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, hash, ver, features)
+	if err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	return nil
+}
+
+var _ edge.Published = (*Reader)(nil)
