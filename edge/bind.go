@@ -124,7 +124,11 @@ func (s *Server) bound(ctx context.Context, st *stream.Stream, l *local) (*sessi
 
 // greet answers the request for the resource, and for what came with it.
 func (s *session) greet(st *stream.Stream) {
-	if b := st.Bind2(); b != nil && b.SM != nil {
+	b := st.Bind2()
+	if b != nil && b.Carbons {
+		s.carbons.Store(true)
+	}
+	if b != nil && b.SM != nil {
 		enabled := s.startSM(nil, b.SM.Resume, b.SM.Max)
 		s.out.manage(st.AppendBound(nil, s.full, enabled), s.sm.id != "")
 		return

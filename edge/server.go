@@ -68,6 +68,7 @@ func New(o Options) (*Server, error) {
 	}
 	o.Stream.Domain = o.Domain
 	o.Stream.After.Bytes = o.MaxStanza
+	o.Stream.Carbons, o.Stream.SM = true, true
 	o.Stream.Features = append(slices.Clone(o.Stream.Features), "<sm xmlns='"+stanza.NSSM+"'/>"...)
 	s := &Server{opts: o, log: o.Logger, metrics: newMetrics(o.Registry), sessions: make(map[*session]struct{}), started: time.Now()}
 	s.unbound = make(chan struct{}, o.MaxUnbound)

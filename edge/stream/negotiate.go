@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net"
 	"strconv"
 	"strings"
@@ -32,30 +31,6 @@ type negotiation struct {
 	broken     bool // TLS failed: nothing can be said any more
 	failures   int  // failed authentications
 	account    jid.Bare
-}
-
-// meter counts what an unauthenticated client sends.
-type meter struct {
-	src    io.Reader
-	left   int          // negative: no limit
-	before func() error // is called before each wait for the client
-}
-
-func (m *meter) Read(b []byte) (int, error) {
-	if m.left == 0 {
-		return 0, &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "too much sent before authentication"}
-	}
-	if err := m.before(); err != nil {
-		return 0, err
-	}
-	if m.left > 0 && len(b) > m.left {
-		b = b[:m.left]
-	}
-	n, err := m.src.Read(b)
-	if m.left > 0 {
-		m.left -= n
-	}
-	return n, err
 }
 
 // watch makes reads fail when ctx ends.
@@ -283,7 +258,7 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 		}
 		return stanza.ErrStreamClosed
 	}
-	if n.reader.Buffered() > 0 {
+	if n.reader.Buffered() > 0 || len(n.meter.rest) > 0 {
 		// What was sent in the clear must not be taken for what comes
 		// under TLS.
 		return &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "bytes after starttls"}
