@@ -116,6 +116,9 @@ type Options struct {
 	// After.Bytes are filled in.
 	Stream stream.Options
 
+	// Limits bound what one session, or one account, may ask for.
+	Limits Limits
+
 	MaxPayload   int           // bytes of an item or of what is stored; 192 KiB
 	MaxStored    int           // elements that an account keeps, its vCard too; 100
 	MaxNodes     int           // nodes of an account; 200
@@ -155,6 +158,7 @@ func (o *Options) check() error {
 	num(&o.MaxNodes, 200)
 	num(&o.MaxItems, 1000)
 	num(&o.MaxResources, 20)
+	o.Limits.fill()
 	num(&o.MaxStanza, 256<<10)
 	num(&o.MaxUnbound, 1024)
 	num(&o.SoftOutbound, 64<<10)

@@ -33,20 +33,26 @@ func (s *session) takePresence(st *stanza.Stanza) {
 		return
 	}
 	if to.Local() == "" {
-		return // the server itself has no roster and takes no presence
+		// The server itself has no roster and takes no presence (RFC 6121,
+		// section 3.1.2: who asks hears of it).
+		if st.Type == "subscribe" {
+			s.fail(st, stanza.NewError(stanza.ServiceUnavailable, ""))
+		}
+		return
 	}
 	e := s.stamp(&event.Event{})
 	switch st.Type {
 	case "", "unavailable":
 		e.Kind = &event.Event_DirectedPresence{DirectedPresence: &event.DirectedPresence{
-			Resource: s.resource, To: to.String(), Available: st.Type == "", Presence: said,
+			Resource: s.resource, To: to.String(), Available: st.Type == "", Presence: said, MaxTargets: s.server.opts.Limits.targets(),
 		}}
 	default:
 		if to.Bare() == s.local.account {
 			return // nobody subscribes to oneself
 		}
 		e.Kind = &event.Event_SubscriptionSent{SubscriptionSent: &event.SubscriptionSent{
-			Contact: to.Bare().String(), Verb: verbs[st.Type], Presence: said,
+			Contact: to.Bare().String(), Verb: verbs[st.Type], Presence: said, Resource: s.resource,
+			MaxItems: s.server.opts.Limits.items(), MaxRequests: s.server.opts.Limits.requests(),
 		}}
 	}
 	s.append(s.local.account, e, func(err error) {

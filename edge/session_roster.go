@@ -60,7 +60,7 @@ func (s *session) rosterSet(st *stanza.Stanza, query *stanza.Element) (*event.Ev
 		removed := &event.RosterItemRemoved{Contact: contact.String(), RequestId: st.ID, Resource: s.resource}
 		return &event.Event{Kind: &event.Event_RosterItemRemoved{RosterItemRemoved: removed}}, nil
 	}
-	set := &event.RosterItemSet{Contact: contact.String(), Name: item.Attr("name"), RequestId: st.ID, Resource: s.resource}
+	set := &event.RosterItemSet{Contact: contact.String(), Name: item.Attr("name"), RequestId: st.ID, Resource: s.resource, MaxItems: s.server.opts.Limits.items()}
 	if len(set.Name) > maxName {
 		return nil, stanza.NewError(stanza.NotAcceptable, "name too long")
 	}

@@ -78,11 +78,16 @@ func (f *folding) directedPresence(d *event.DirectedPresence) {
 	if !f.Policy().Allows(privacy.PresenceOut, r.Name, to) {
 		return
 	}
+	noted := d.GetAvailable() && !(f.seen(r) && f.subscribed(to.Bare()))
+	if noted && !f.Directed.Has(r.Name, to.String()) && d.GetMaxTargets() > 0 && len(f.Directed[r.Name]) >= int(d.GetMaxTargets()) {
+		f.refuse(r.Name, to, d.GetPresence(), overLimit)
+		return
+	}
 	if !d.GetAvailable() {
 		if f.Directed.Remove(r.Name, to.String()) {
 			note(&f.Changes.Directed, r.Name)
 		}
-	} else if !(f.seen(r) && f.subscribed(to.Bare())) && f.Directed.Add(r.Name, to.String()) {
+	} else if noted && f.Directed.Add(r.Name, to.String()) {
 		note(&f.Changes.Directed, r.Name)
 	}
 	f.direct(r.Name, to, d.GetAvailable(), d.GetPresence())

@@ -19,7 +19,12 @@ func (f *folding) rosterItemSet(r *event.RosterItemSet) {
 		f.answer(r.GetResource(), r.GetRequestId(), "not-allowed") // 2.3.3; the edge refuses it before
 		return
 	}
-	i := f.item(contact).Set(r.GetName(), r.GetGroups(), f.offset)
+	i := f.item(contact)
+	if i.Removed && f.full(r.GetMaxItems()) {
+		f.answer(r.GetResource(), r.GetRequestId(), overLimit)
+		return
+	}
+	i = i.Set(r.GetName(), r.GetGroups(), f.offset)
 	f.keep(i)
 	f.push(i, false)
 	f.answer(r.GetResource(), r.GetRequestId(), "")
@@ -55,8 +60,12 @@ func (f *folding) subscriptionSent(r *event.SubscriptionSent) {
 	}
 	before := f.item(contact)
 	next := before.Sent(v, f.offset)
+	if before.Removed && !next.Removed && f.full(r.GetMaxItems()) {
+		f.refuse(r.GetResource(), contact.JID(), r.GetPresence(), overLimit)
+		return
+	}
 	if subscription.Routed(before.State, v) {
-		f.send(contact, v, r.GetPresence())
+		f.request(contact, v, r.GetPresence(), r.GetMaxRequests())
 	}
 	if next.State != before.State {
 		f.keep(next)
@@ -86,7 +95,10 @@ func (f *folding) subscriptionReceived(r *event.SubscriptionReceived) {
 		return // without an answer (XEP-0191, section 3.3; XEP-0016, section 2.14)
 	}
 	before := f.item(contact)
-	next := before.Received(v, request(v, r.GetPresence()), f.offset)
+	next := before.Received(v, stored(v, r.GetPresence()), f.offset)
+	if next.Hidden() && !before.Hidden() && f.beset(r.GetMaxRequests()) {
+		return
+	}
 	if subscription.Delivered(before.State, v) {
 		f.tell(f.Account, &event.Output{Kind: &event.Output_SubscriptionStanza{SubscriptionStanza: &event.SubscriptionStanza{
 			From: contact.String(), Verb: r.GetVerb(), Presence: r.GetPresence(),
@@ -102,9 +114,9 @@ func (f *folding) subscriptionReceived(r *event.SubscriptionReceived) {
 	}
 }
 
-// request gives what is stored of a contact's request: an encoded
+// stored gives what is stored of a contact's request: an encoded
 // event.Presence, nil if the stanza said nothing.
-func request(v subscription.Verb, p *event.Presence) []byte {
+func stored(v subscription.Verb, p *event.Presence) []byte {
 	if v != subscription.Subscribe {
 		return nil
 	}
@@ -118,8 +130,16 @@ func request(v subscription.Verb, p *event.Presence) []byte {
 // send reacts with a verb in the contact's history, from the account's bare
 // JID (RFC 6121, section 3, implementation note).
 func (f *folding) send(contact jid.Bare, v subscription.Verb, p *event.Presence) {
+	f.request(contact, v, p, 0)
+}
+
+// request is send with the number of requests that may wait at the contact.
+func (f *folding) request(contact jid.Bare, v subscription.Verb, p *event.Presence, most uint32) {
+	if v != subscription.Subscribe {
+		most = 0
+	}
 	f.react(contact, &event.Event{Kind: &event.Event_SubscriptionReceived{SubscriptionReceived: &event.SubscriptionReceived{
-		Contact: f.Account.String(), Verb: event.Verb(v), Presence: p,
+		Contact: f.Account.String(), Verb: event.Verb(v), Presence: p, MaxRequests: most,
 	}}})
 }
 

@@ -130,6 +130,25 @@ func TestRules(t *testing.T) {
 			[]string{`romeo: juliet None, approved, version 9`}, nil},
 		{"3.4.2 pre-approval ends with the account", bothExist + "; juliet -> romeo: subscribed; delete juliet", []string{`juliet: romeo unknown`}, []string{"=>"}},
 
+		// Limits that come with the request.
+		{"2.3.3 full roster takes no new item", bothExist + "; limit 1; juliet sets romeo R; juliet/balcony sets nurse",
+			[]string{`>> juliet: answer r1 of "balcony" from "" policy-violation`}, []string{"push", "nurse"}},
+		{"2.4.2 full roster takes an update", bothExist + "; limit 1; juliet sets romeo R; juliet sets romeo S", []string{`juliet: romeo None, version 4, "S" []`}, []string{"policy"}},
+		{"2.3.3 removed items and waiting requests do not fill a roster", asked + "; limit 1; juliet sets nurse; juliet removes nurse; juliet sets nurse",
+			[]string{`juliet: nurse None, version 7`}, []string{"policy"}},
+		{"3.1.2 full roster takes no request", bothExist + "; limit 1; juliet sets romeo R; juliet/balcony -> nurse: subscribe",
+			[]string{`>> juliet: answer  of "balcony" from "nurse" policy-violation`}, []string{"=>", "push"}},
+		{"3.1.5 full roster takes no approval", asked + "; limit 1; juliet sets nurse; juliet/balcony -> romeo: subscribed",
+			[]string{`>> juliet: answer  of "balcony" from "romeo" policy-violation`}, []string{"=>", "push"}},
+		{"3.1.3 no more requests wait than may", asked + "; create nurse; limit 1; nurse -> juliet: subscribe",
+			[]string{`=> juliet: nurse subscribe`}, []string{">> juliet"}},
+		{"3.1.3 request of who is in the roster is not counted", asked + "; create nurse; juliet sets nurse; limit 1; nurse -> juliet: subscribe",
+			[]string{`>> juliet: nurse subscribe`}, nil},
+		{"4.6.3 no more targets than may be", online + "; limit 1; juliet/balcony directs available romeo; juliet/balcony directs available nurse",
+			[]string{`>> juliet: answer  of "balcony" from "nurse" policy-violation`}, []string{"=>", "directed"}},
+		{"4.6.3 a target again, and one after another", online + "; limit 1; juliet/balcony directs available romeo; juliet/balcony directs available romeo; juliet/balcony directs unavailable romeo; juliet/balcony directs available nurse",
+			[]string{`=> nurse: juliet/balcony directs available to "", version 11`, `juliet/balcony: directed to ["nurse"]`}, []string{"policy"}},
+
 		// Section 4: presence.
 		{"4.2 initial presence", online, []string{`juliet/balcony: available "" 0, version 4, since 4`}, nil},
 		{"4.4.2 subsequent presence", online + "; juliet/balcony available xa 7", []string{`juliet/balcony: available "xa" 7, version 5, since 4`}, nil},

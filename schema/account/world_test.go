@@ -27,10 +27,11 @@ import (
 //	juliet sets romeo Romeo Friends    juliet removes romeo
 //	juliet -> romeo: subscribe         juliet/balcony -> romeo: chat hello
 //	juliet/balcony took 7              lost e1/3
-//	show juliet
+//	show juliet                        limit 3
 //
 // A session's binding is its latest; "juliet/balcony#1" is the first.
 type world struct {
+	limit    uint32 // of everything that has one; 0: none
 	states   map[jid.Bare]*State
 	log      []record
 	bindings map[string][][]byte // by resource, "juliet/balcony"
@@ -68,6 +69,10 @@ func (w *world) do(line string) ([]string, error) {
 	switch words[0] {
 	case "show":
 		return w.show(bare(words[1])), nil
+	case "limit":
+		n, err := strconv.ParseUint(words[1], 10, 32)
+		w.limit = uint32(n)
+		return nil, err
 	case "create":
 		return w.append(bare(words[1]), &event.Event{Kind: &event.Event_AccountCreated{AccountCreated: &event.AccountCreated{}}}), nil
 	case "delete":
@@ -123,9 +128,9 @@ func (w *world) do(line string) ([]string, error) {
 	case "unavailable":
 		e.Kind = &event.Event_PresenceUnavailable{PresenceUnavailable: &event.PresenceUnavailable{Resource: resource, Presence: &event.Presence{Status: strings.Join(rest, " ")}}}
 	case "directs":
-		e.Kind = &event.Event_DirectedPresence{DirectedPresence: &event.DirectedPresence{Resource: resource, To: address(arg(1)), Available: arg(0) == "available"}}
+		e.Kind = &event.Event_DirectedPresence{DirectedPresence: &event.DirectedPresence{Resource: resource, To: address(arg(1)), Available: arg(0) == "available", MaxTargets: w.limit}}
 	case "sets":
-		e.Kind = &event.Event_RosterItemSet{RosterItemSet: &event.RosterItemSet{Contact: address(arg(0)), Name: arg(1), Groups: rest[min(2, len(rest)):], RequestId: "r1", Resource: resource}}
+		e.Kind = &event.Event_RosterItemSet{RosterItemSet: &event.RosterItemSet{Contact: address(arg(0)), Name: arg(1), Groups: rest[min(2, len(rest)):], RequestId: "r1", Resource: resource, MaxItems: w.limit}}
 	case "removes":
 		e.Kind = &event.Event_RosterItemRemoved{RosterItemRemoved: &event.RosterItemRemoved{Contact: address(arg(0)), RequestId: "r1", Resource: resource}}
 	case "took":
@@ -138,7 +143,7 @@ func (w *world) do(line string) ([]string, error) {
 		to, verb := strings.TrimSuffix(arg(0), ":"), arg(1)
 		text := strings.Join(rest[min(2, len(rest)):], " ")
 		if v, ok := event.Verb_value["VERB_"+strings.ToUpper(verb)]; ok {
-			e.Kind = &event.Event_SubscriptionSent{SubscriptionSent: &event.SubscriptionSent{Contact: address(to), Verb: event.Verb(v), Presence: &event.Presence{Status: text}}}
+			e.Kind = &event.Event_SubscriptionSent{SubscriptionSent: &event.SubscriptionSent{Contact: address(to), Verb: event.Verb(v), Presence: &event.Presence{Status: text}, Resource: resource, MaxItems: w.limit, MaxRequests: w.limit}}
 			break
 		}
 		t, ok := event.MessageType_value["MESSAGE_TYPE_"+strings.ToUpper(verb)]

@@ -1318,9 +1318,11 @@ type DirectedPresence struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Resource string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
 	// A bare or full JID.
-	To            string    `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
-	Available     bool      `protobuf:"varint,3,opt,name=available,proto3" json:"available,omitempty"`
-	Presence      *Presence `protobuf:"bytes,4,opt,name=presence,proto3" json:"presence,omitempty"`
+	To        string    `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Available bool      `protobuf:"varint,3,opt,name=available,proto3" json:"available,omitempty"`
+	Presence  *Presence `protobuf:"bytes,4,opt,name=presence,proto3" json:"presence,omitempty"`
+	// Targets that the resource may have; 0 is no limit.
+	MaxTargets    uint32 `protobuf:"varint,5,opt,name=max_targets,json=maxTargets,proto3" json:"max_targets,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1381,6 +1383,13 @@ func (x *DirectedPresence) GetPresence() *Presence {
 		return x.Presence
 	}
 	return nil
+}
+
+func (x *DirectedPresence) GetMaxTargets() uint32 {
+	if x != nil {
+		return x.MaxTargets
+	}
+	return 0
 }
 
 // DirectedReceived is the same in the history of the addressee.
@@ -1470,8 +1479,10 @@ type RosterItemSet struct {
 	Name    string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
 	Groups  []string               `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
 	// The id of the iq that asks; its answer is an Outcome.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Resource      string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource  string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Items that the roster may have; 0 is no limit.
+	MaxItems      uint32 `protobuf:"varint,6,opt,name=max_items,json=maxItems,proto3" json:"max_items,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1541,6 +1552,13 @@ func (x *RosterItemSet) GetResource() string {
 	return ""
 }
 
+func (x *RosterItemSet) GetMaxItems() uint32 {
+	if x != nil {
+		return x.MaxItems
+	}
+	return 0
+}
+
 // RosterItemRemoved is the owner's roster removal (RFC 6121, section 2.5).
 type RosterItemRemoved struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1604,10 +1622,16 @@ func (x *RosterItemRemoved) GetResource() string {
 
 // SubscriptionSent is a verb from the owner to a contact.
 type SubscriptionSent struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Contact       string                 `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
-	Verb          Verb                   `protobuf:"varint,2,opt,name=verb,proto3,enum=rollcall.event.v1.Verb" json:"verb,omitempty"`
-	Presence      *Presence              `protobuf:"bytes,3,opt,name=presence,proto3" json:"presence,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Contact  string                 `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
+	Verb     Verb                   `protobuf:"varint,2,opt,name=verb,proto3,enum=rollcall.event.v1.Verb" json:"verb,omitempty"`
+	Presence *Presence              `protobuf:"bytes,3,opt,name=presence,proto3" json:"presence,omitempty"`
+	// The owner's resource, which hears if it was refused.
+	Resource string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Items that the owner's roster may have; 0 is no limit.
+	MaxItems uint32 `protobuf:"varint,5,opt,name=max_items,json=maxItems,proto3" json:"max_items,omitempty"`
+	// Requests that may wait at the contact; 0 is no limit.
+	MaxRequests   uint32 `protobuf:"varint,6,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1663,12 +1687,35 @@ func (x *SubscriptionSent) GetPresence() *Presence {
 	return nil
 }
 
+func (x *SubscriptionSent) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *SubscriptionSent) GetMaxItems() uint32 {
+	if x != nil {
+		return x.MaxItems
+	}
+	return 0
+}
+
+func (x *SubscriptionSent) GetMaxRequests() uint32 {
+	if x != nil {
+		return x.MaxRequests
+	}
+	return 0
+}
+
 // SubscriptionReceived is a verb from a contact to the owner.
 type SubscriptionReceived struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Contact       string                 `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
-	Verb          Verb                   `protobuf:"varint,2,opt,name=verb,proto3,enum=rollcall.event.v1.Verb" json:"verb,omitempty"`
-	Presence      *Presence              `protobuf:"bytes,3,opt,name=presence,proto3" json:"presence,omitempty"`
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Contact  string                 `protobuf:"bytes,1,opt,name=contact,proto3" json:"contact,omitempty"`
+	Verb     Verb                   `protobuf:"varint,2,opt,name=verb,proto3,enum=rollcall.event.v1.Verb" json:"verb,omitempty"`
+	Presence *Presence              `protobuf:"bytes,3,opt,name=presence,proto3" json:"presence,omitempty"`
+	// Requests of contacts outside the roster that may wait; 0 is no limit.
+	MaxRequests   uint32 `protobuf:"varint,4,opt,name=max_requests,json=maxRequests,proto3" json:"max_requests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1722,6 +1769,13 @@ func (x *SubscriptionReceived) GetPresence() *Presence {
 		return x.Presence
 	}
 	return nil
+}
+
+func (x *SubscriptionReceived) GetMaxRequests() uint32 {
+	if x != nil {
+		return x.MaxRequests
+	}
+	return 0
 }
 
 // Message is a message stanza without its addresses.
@@ -4171,38 +4225,45 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\bpresence\x18\x02 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"j\n" +
 	"\x13PresenceUnavailable\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x127\n" +
-	"\bpresence\x18\x02 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\x95\x01\n" +
+	"\bpresence\x18\x02 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\xb6\x01\n" +
 	"\x10DirectedPresence\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x1c\n" +
 	"\tavailable\x18\x03 \x01(\bR\tavailable\x127\n" +
-	"\bpresence\x18\x04 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\xb3\x01\n" +
+	"\bpresence\x18\x04 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\x12\x1f\n" +
+	"\vmax_targets\x18\x05 \x01(\rR\n" +
+	"maxTargets\"\xb3\x01\n" +
 	"\x10DirectedReceived\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x1c\n" +
 	"\tavailable\x18\x03 \x01(\bR\tavailable\x127\n" +
 	"\bpresence\x18\x04 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\x12\x18\n" +
-	"\aversion\x18\x05 \x01(\x03R\aversion\"\x90\x01\n" +
+	"\aversion\x18\x05 \x01(\x03R\aversion\"\xad\x01\n" +
 	"\rRosterItemSet\x12\x18\n" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x16\n" +
 	"\x06groups\x18\x03 \x03(\tR\x06groups\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1a\n" +
-	"\bresource\x18\x05 \x01(\tR\bresource\"h\n" +
+	"\bresource\x18\x05 \x01(\tR\bresource\x12\x1b\n" +
+	"\tmax_items\x18\x06 \x01(\rR\bmaxItems\"h\n" +
 	"\x11RosterItemRemoved\x12\x18\n" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x02 \x01(\tR\trequestId\x12\x1a\n" +
-	"\bresource\x18\x03 \x01(\tR\bresource\"\x92\x01\n" +
+	"\bresource\x18\x03 \x01(\tR\bresource\"\xee\x01\n" +
 	"\x10SubscriptionSent\x12\x18\n" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12+\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x17.rollcall.event.v1.VerbR\x04verb\x127\n" +
-	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\x96\x01\n" +
+	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\x12\x1b\n" +
+	"\tmax_items\x18\x05 \x01(\rR\bmaxItems\x12!\n" +
+	"\fmax_requests\x18\x06 \x01(\rR\vmaxRequests\"\xb9\x01\n" +
 	"\x14SubscriptionReceived\x12\x18\n" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12+\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x17.rollcall.event.v1.VerbR\x04verb\x127\n" +
-	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\xde\x01\n" +
+	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\x12!\n" +
+	"\fmax_requests\x18\x04 \x01(\rR\vmaxRequests\"\xde\x01\n" +
 	"\aMessage\x122\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1e.rollcall.event.v1.MessageTypeR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +

@@ -11,6 +11,12 @@ import (
 // put a target in; the zero value reads as empty.
 type Directed map[string]map[string]struct{}
 
+// Has tells whether target is noted.
+func (d Directed) Has(resource, target string) bool {
+	_, there := d[resource][target]
+	return there
+}
+
 // Add notes target; it tells whether that is new.
 func (d *Directed) Add(resource, target string) bool {
 	targets := (*d)[resource]
