@@ -51,4 +51,4 @@ race: setup ## every test under the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -timeout 60m ./...
 
 clean: ## what was built; the engines in .rollcall stay
-	rm -rf bin out deploy/e2e/demo/node_modules
+	rm -rf bin out deploy/e2e/demo/node_modules deploy/e2e/clients/*/node_modules
