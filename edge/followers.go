@@ -48,6 +48,7 @@ type follower struct {
 	local    *local
 	admitted bool
 	offset   int64
+	probes   []probe // that wait for the first admission
 }
 
 // follow makes l hear of the account.
@@ -243,6 +244,7 @@ func (f *followed) admit(b *batch, w *watched, fo *follower, a *wire.Admission) 
 		return
 	}
 	fo.offset = a.GetOffset()
+	defer f.answerProbes(b, w, fo)
 	if fo.admitted == a.GetAdmitted() {
 		return
 	}

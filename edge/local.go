@@ -35,9 +35,15 @@ type local struct {
 	requests map[string]*event.Presence // who asks to subscribe, until the owner decides
 
 	directedMu sync.Mutex
-	directed   map[string]int64 // full JID -> version of the newest directed presence
+	directed   map[string]directed // by full JID; the newest directed presence
 	taken      []taken          // newest last
 	carbons    int64            // copies of messages below this offset are taken
+}
+
+// directed is presence that somebody directed here.
+type directed struct {
+	version   int64
+	available bool
 }
 
 // taken is a message that went to a session.
@@ -259,30 +265,30 @@ func (l *local) showAll(s *session) {
 func (l *local) overtaken(full string, version int64) bool {
 	l.directedMu.Lock()
 	defer l.directedMu.Unlock()
-	v, ok := l.directed[full]
-	return ok && v > version
+	d, ok := l.directed[full]
+	return ok && d.version > version
 }
 
 // noteDirected tells whether the directed presence is newer than any before.
-func (l *local) noteDirected(full string, version int64) bool {
+func (l *local) noteDirected(full string, version int64, available bool) bool {
 	l.directedMu.Lock()
 	defer l.directedMu.Unlock()
-	if v, ok := l.directed[full]; ok && v >= version {
+	if d, ok := l.directed[full]; ok && d.version >= version {
 		return false
 	}
 	if l.directed == nil {
-		l.directed = make(map[string]int64)
+		l.directed = make(map[string]directed)
 	}
 	if len(l.directed) >= maxDirected {
 		oldest := ""
-		for k, v := range l.directed {
-			if oldest == "" || v < l.directed[oldest] {
+		for k, d := range l.directed {
+			if oldest == "" || d.version < l.directed[oldest].version {
 				oldest = k
 			}
 		}
 		delete(l.directed, oldest)
 	}
-	l.directed[full] = version
+	l.directed[full] = directed{version, available}
 	return true
 }
 

@@ -270,7 +270,7 @@ func TestRegisters(t *testing.T) {
 			f.admission(b, &wire.Admission{Account: "a@example.com", Follower: "friend0@example.com", Offset: 8, Admitted: true})
 		}, "dnd unavailable away"},
 		{"directed presence that is newer is not undone", func(f *followed, b *batch) {
-			f.accounts["a@example.com"].followers["friend0@example.com"].local.noteDirected("a@example.com/r", 9)
+			f.accounts["a@example.com"].followers["friend0@example.com"].local.noteDirected("a@example.com/r", 9, true)
 			f.presence(b, available(5, "dnd"))
 			f.presence(b, available(10, "away"))
 		}, "away"},

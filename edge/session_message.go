@@ -150,7 +150,7 @@ func (l *local) delivered(s *session, offset int64, written bool) {
 func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 	from := jid.FromCanonical(d.GetFrom())
 	known := l.server.followedOf(from.Bare().String()).versionOf(from.Bare().String(), from.Resource())
-	if known > d.GetVersion() || !l.noteDirected(d.GetFrom(), d.GetVersion()) {
+	if known > d.GetVersion() || !l.noteDirected(d.GetFrom(), d.GetVersion(), d.GetAvailable()) {
 		return
 	}
 	said := preparePresence(d.GetFrom(), d.GetAvailable(), d.GetPresence())

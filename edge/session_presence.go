@@ -17,9 +17,10 @@ func (s *session) takePresence(st *stanza.Stanza) {
 	}
 	said := &event.Presence{Show: p.Show, Status: p.Status, Priority: int32(p.Priority), Payload: p.Payload, Lang: st.Lang, Id: st.ID}
 	switch st.Type {
-	case "probe", "error":
-		// A client's probe is answered by the presence it gets anyway (RFC 6121,
-		// section 4.3: probes are the server's); its errors answer nobody.
+	case "error":
+		return // answers nobody
+	case "probe":
+		s.probe(st)
 		return
 	case "", "unavailable":
 		if st.To == "" {

@@ -61,8 +61,10 @@ func TestWebSocketAndTCPTalk(t *testing.T) {
 		p.online("romeo/garden")
 		p.expect("juliet/browser", "presence from=romeo@example.com/garden")
 		p.send("romeo/garden", "<message type='chat' id='m1' to='juliet@example.com'><body>a &lt; b &amp; ü</body></message>")
+		p.heard("romeo/garden") // it is in the log
 		p.expect("juliet/browser", "message type=chat id=m1 from=romeo@example.com/garden to=juliet@example.com <body>a &lt; b &amp; ü</body>")
 		p.send("juliet/browser", "<message type='chat' id='m2' to='romeo@example.com/garden'><body>x</body></message>")
+		p.heard("juliet/browser")
 		p.expect("romeo/garden", "message type=chat id=m2 from=juliet@example.com/browser to=romeo@example.com/garden <body>x</body>")
 		if err := p.clients["juliet/browser"].Close(); err != nil {
 			t.Errorf("closing handshake: %v", err)

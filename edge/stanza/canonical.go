@@ -118,6 +118,10 @@ func (c Child) Attr(name string) string {
 // Text gives the character data directly inside the element.
 func (c Child) Text() string { return innerText(c.inner) }
 
+// Mixed tells whether there are elements inside: in canonical XML a < always
+// opens a tag.
+func (c Child) Mixed() bool { return bytes.IndexByte(c.inner, '<') >= 0 }
+
 // Inner gives what is between the tags. Where the element is not in
 // jabber:client that is not canonical by itself.
 func (c Child) Inner() []byte { return c.inner }

@@ -15,7 +15,8 @@ type PresenceData struct {
 }
 
 // Presence reads the inside of a presence. Its error is a *Error: a second
-// show or priority, one that is not allowed, or an unknown type.
+// show or priority, one that is not allowed, elements inside of them or of a
+// status, or an unknown type.
 func (s *Stanza) Presence() (PresenceData, error) {
 	var p PresenceData
 	switch s.Type {
@@ -26,7 +27,11 @@ func (s *Stanza) Presence() (PresenceData, error) {
 	var show, status, priority int
 	size := 0
 	for c := range Children(s.Inner) {
-		switch s.presencePart(c) {
+		part := s.presencePart(c)
+		if part != "" && c.Mixed() {
+			return p, NewError(BadRequest, part+" has elements inside")
+		}
+		switch part {
 		case "show":
 			show++
 			if p.Show = c.Text(); !ValidShow(p.Show) || p.Show == "" {
