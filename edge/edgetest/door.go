@@ -171,7 +171,7 @@ func (d *door) SendIq(iq *wire.Iq) bool {
 		request := iq.GetType() == "get" || iq.GetType() == "set"
 		h.stateMu.Lock()
 		s := h.state(to.Bare())
-		shared := sees(s, from.Bare()) || from.Bare() == to.Bare()
+		shared := sees(s, from.Bare()) || from.Bare() == to.Bare() || directs(s, to.Resource(), from)
 		action := message.RouteIQ(request, to.Resource(), shared, s.Resources).Action
 		r := s.Resources[to.Resource()]
 		target := d

@@ -88,6 +88,15 @@ func sees(s *account.State, contact jid.Bare) bool {
 	return ok && !it.Removed && it.State&subscription.From != 0
 }
 
+// directs tells whether a resource has sent directed presence to a full JID, or
+// to its bare JID, and not withdrawn it.
+func directs(s *account.State, resource string, to jid.JID) bool {
+	targets := s.Directed[resource]
+	_, full := targets[to.String()]
+	_, bare := targets[to.Bare().String()]
+	return full || bare
+}
+
 // saidIn gives what an event says with an end of presence.
 func saidIn(e *event.Event) *event.Presence { return e.GetPresenceUnavailable().GetPresence() }
 

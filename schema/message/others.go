@@ -13,6 +13,9 @@ import (
 // directed presence. RFC 6121, sections 8.5.2.1.3, 8.5.2.2.3 and 8.5.3.
 func RouteIQ(request bool, addressed string, shared bool, resources map[string]presence.Resource) Decision {
 	if addressed == "" {
+		if !request {
+			return Decision{} // nobody waits for it
+		}
 		return Decision{Action: Serve}
 	}
 	_, connected := resources[addressed]
