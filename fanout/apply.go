@@ -3,8 +3,6 @@ package fanout
 import (
 	"bytes"
 
-	"github.com/google/uuid"
-
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/presence"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -47,28 +45,6 @@ func (p *partition) event(offset int64, name string, e *event.Event) {
 	}
 }
 
-// bound starts a session; an earlier one of the resource ends here.
-func (p *partition) bound(offset int64, name string, e *event.Event, b *event.ResourceBound) {
-	a := p.accounts[name]
-	if a == nil {
-		a = &acct{name: name, resources: make(map[string]presence.Resource, 1), said: make(map[string][]byte, 1), loading: true}
-		p.accounts[name] = a
-		p.worker.inboxes.ask(p, a, offset)
-	}
-	binding, _ := uuid.FromBytes(e.GetId())
-	old, had := a.resources[b.GetResource()]
-	a.resources[b.GetResource()] = presence.Bind(b.GetResource(), binding, b.GetEdge(), b.GetEpoch(), offset, event.Time(e))
-	if had {
-		p.withdrawn(offset, a, old, e.GetAt(), nil)
-		if holder := p.peers[edgeKey{old.Edge, old.Epoch}]; holder != nil {
-			p.send(holder, item{kind: kindSuperseded, bytes: frame(&wire.Frame{What: &wire.Frame_Superseded{
-				Superseded: &wire.Superseded{Account: name, Binding: old.Binding[:]},
-			}})})
-		}
-		p.ended(a, old.Binding)
-	}
-}
-
 // session gives the connected resource if the event is of its latest binding.
 func (p *partition) session(name, resource string, e *event.Event) (*acct, presence.Resource, bool) {
 	a := p.accounts[name]
@@ -100,6 +76,9 @@ func (p *partition) gone(offset int64, a *acct, r presence.Resource, at int64) {
 func (p *partition) available(offset int64, name string, e *event.Event, said *event.PresenceAvailable) {
 	a, r, ok := p.session(name, said.GetResource(), e)
 	if !ok {
+		return
+	}
+	if p.confirmed(a, r, said.GetPresence()) {
 		return
 	}
 	took := r.Takes()

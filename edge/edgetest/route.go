@@ -26,7 +26,7 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 		if was.Binding != now.Binding && was.Name != "" && now.Name != "" {
 			h.tell(p, &wire.Frame{What: &wire.Frame_Superseded{Superseded: &wire.Superseded{Account: bare, Binding: was.Binding[:]}}})
 		}
-		if was.Available || now.Available {
+		if (was.Available || now.Available) && (was.Version != now.Version || was.Available != now.Available) {
 			said := saidIn(e)
 			if now.Available {
 				said = contentOf(now.Content)
@@ -37,6 +37,9 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 		}
 		if now.Takes() && !was.Takes() {
 			h.release(p, s, now)
+		}
+		if was.Name != "" && was.Binding != now.Binding {
+			h.routeAgain(p, s)
 		}
 	}
 	switch kind := e.GetKind().(type) {
@@ -68,18 +71,46 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 
 // release gives a resource that takes messages what waits.
 func (h *House) release(p int32, s *account.State, r presence.Resource) {
+	h.waiting(s, func(m account.Stored) { h.deliverLate(p, s, m, []string{r.Name}) })
+}
+
+// routeAgain gives what waits, after a binding has ended, to whoever is there.
+// Those that have it already drop the copy.
+func (h *House) routeAgain(p int32, s *account.State) {
+	h.waiting(s, func(m account.Stored) {
+		t := message.Type(m.Accepted.GetMessage().GetType())
+		d := message.Route(t, m.Accepted.GetResource(), s.Resources)
+		if d.Action != message.Deliver {
+			d = message.Route(t, "", s.Resources)
+		}
+		if d.Action == message.Deliver {
+			h.deliverLate(p, s, m, d.To)
+		}
+	})
+}
+
+// waiting calls do with the messages in the inbox, oldest first.
+func (h *House) waiting(s *account.State, do func(account.Stored)) {
 	var offsets []int64
 	for offset := range s.Inbox {
 		offsets = append(offsets, offset)
 	}
 	slices.Sort(offsets)
 	for _, offset := range offsets {
-		m := s.Inbox[offset]
-		h.tell(p, &wire.Frame{What: &wire.Frame_Message{Message: &wire.Message{
-			Account: s.Account.String(), Offset: offset, Bindings: [][]byte{r.Binding[:]}, Accepted: m.Accepted,
-			Id: m.ID[:], At: m.At.UnixMicro(), Delayed: true, Stored: true,
-		}}})
+		do(s.Inbox[offset])
 	}
+}
+
+func (h *House) deliverLate(p int32, s *account.State, m account.Stored, to []string) {
+	f := &wire.Message{
+		Account: s.Account.String(), Offset: m.Offset, Accepted: m.Accepted,
+		Id: m.ID[:], At: m.At.UnixMicro(), Delayed: true, Stored: true,
+	}
+	for _, name := range to {
+		binding := s.Resources[name].Binding
+		f.Bindings = append(f.Bindings, binding[:])
+	}
+	h.tell(p, &wire.Frame{What: &wire.Frame_Message{Message: f}})
 }
 
 // sees tells whether a contact sees the account's presence.

@@ -21,6 +21,7 @@ type Writer struct {
 	rand     *rand.Rand
 	accounts []jid.Bare
 	sessions map[string][]byte // full JID -> its binding
+	ended    map[string][]byte // full JID -> the binding that its edge took with it
 	epoch    uint64
 	sequence uint64
 	at       int64
@@ -29,7 +30,7 @@ type Writer struct {
 
 // NewWriter gives a writer for n accounts.
 func NewWriter(l *Log, seed uint64, n int) *Writer {
-	w := &Writer{log: l, rand: rand.New(rand.NewPCG(seed, 1)), sessions: make(map[string][]byte), epoch: 1, at: 1_790_000_000_000_000}
+	w := &Writer{log: l, rand: rand.New(rand.NewPCG(seed, 1)), sessions: make(map[string][]byte), ended: make(map[string][]byte), epoch: 1, at: 1_790_000_000_000_000}
 	for i := range n {
 		w.accounts = append(w.accounts, jid.MustBare(fmt.Sprintf("u%d@localhost", i)))
 	}
@@ -82,6 +83,9 @@ func (w *Writer) LoseEdge() {
 		w.log.Put(projector.Record{Topic: topic.Account, Partition: p, Value: marshal(e)})
 	}
 	w.epoch++
+	for full, binding := range w.sessions {
+		w.ended[full] = binding
+	}
 	clear(w.sessions)
 }
 
@@ -97,19 +101,31 @@ func (w *Writer) step() {
 	resource := []string{"phone", "desk", "tab"}[w.rand.IntN(3)]
 	full := a.String() + "/" + resource
 	binding := w.sessions[full]
-	of := func(kind *event.Event) *event.Event { kind.Binding = binding; return kind }
+	of := func(kind *event.Event) *event.Event {
+		kind.Binding = binding
+		if n := uint32(w.rand.IntN(8)); n > 0 {
+			kind.Stanza, kind.StanzaBefore = n, uint32(w.rand.IntN(int(n)))
+		}
+		return kind
+	}
 	switch dice := w.rand.IntN(100); {
 	case dice < 12 || binding == nil && dice < 50:
 		id := w.id()
-		w.sessions[full] = id
-		w.Event(a, &event.Event{Id: id, Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{Resource: resource, Edge: "e1", Epoch: w.epoch}}})
+		b := &event.ResourceBound{Resource: resource, Edge: "e1", Epoch: w.epoch, Inherits: w.rand.IntN(2) == 0}
+		if last := w.ended[full]; last != nil && w.rand.IntN(2) == 0 {
+			b.Resumes = last
+		} else if w.rand.IntN(4) == 0 {
+			b.Resumes = binding
+		}
+		w.sessions[full], w.ended[full] = id, nil
+		w.Event(a, &event.Event{Id: id, Kind: &event.Event_ResourceBound{ResourceBound: b}})
 	case dice < 38:
 		w.Event(a, of(&event.Event{Kind: &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{Resource: resource, Presence: w.presence()}}}))
 	case dice < 43:
 		w.Event(a, of(&event.Event{Kind: &event.Event_PresenceUnavailable{PresenceUnavailable: &event.PresenceUnavailable{Resource: resource, Presence: w.presence()}}}))
 	case dice < 46:
 		delete(w.sessions, full)
-		w.Event(a, of(&event.Event{Kind: &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: resource, Reason: "closed"}}}))
+		w.Event(a, of(&event.Event{Kind: &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: resource, Reason: "closed", Resumable: w.rand.IntN(2) == 0}}}))
 	case dice < 51:
 		w.Event(a, of(&event.Event{Kind: &event.Event_DirectedPresence{DirectedPresence: &event.DirectedPresence{Resource: resource, To: other.String(), Available: dice < 49, Presence: w.presence()}}}))
 	case dice < 59:

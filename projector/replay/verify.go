@@ -124,6 +124,7 @@ func (r *Report) compare(o *Options, logged, live *store.Rows) {
 	})
 	compare(r, o, "directed", logged.Directed, live.Directed, func(d store.DirectedRow) store.DirectedRow { return d })
 	compare(r, o, "inbox", logged.Inbox, live.Inbox, func(m store.InboxRow) store.InboxKey { return store.InboxKey{Account: m.Account, Offset: m.Offset} })
+	compare(r, o, "ended", logged.Ended, live.Ended, func(e store.EndedRow) store.EndedKey { return store.EndedKey{Account: e.Account, Binding: e.Binding} })
 	compare(r, o, "node", logged.Nodes, live.Nodes, func(n store.NodeRow) store.NodeKey { return store.NodeKey{Account: n.Account, Node: n.Node} })
 	compare(r, o, "node_item", logged.NodeItems, live.NodeItems, func(i store.NodeItemRow) store.NodeItemKey {
 		return store.NodeItemKey{Account: i.Account, Node: i.Node, ID: i.ID}

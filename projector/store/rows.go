@@ -45,6 +45,11 @@ type (
 		Version           int64
 		BoundOffset       int64
 		Since             int64 // µs
+		Inherited         bool
+		Session           uuid.UUID
+		BeganOffset       int64
+		Handled           int64
+		Ahead             string
 	}
 	// DirectedRow is a row of directed.
 	DirectedRow struct {
@@ -81,6 +86,7 @@ type Rows struct {
 	Items     []ItemRow
 	Resources []ResourceRow
 	Directed  []DirectedRow
+	Ended     []EndedRow
 	Inbox     []InboxRow
 	Nodes     []NodeRow
 	NodeItems []NodeItemRow
@@ -89,7 +95,7 @@ type Rows struct {
 
 // Len is the number of rows.
 func (r *Rows) Len() int {
-	return len(r.Accounts) + len(r.Items) + len(r.Resources) + len(r.Directed) + len(r.Inbox) +
+	return len(r.Accounts) + len(r.Items) + len(r.Resources) + len(r.Directed) + len(r.Inbox) + len(r.Ended) +
 		len(r.Nodes) + len(r.NodeItems) + len(r.Storage)
 }
 
@@ -99,6 +105,7 @@ type Keys struct {
 	Items     []ItemKey
 	Resources []ResourceKey
 	Directed  []ResourceKey // every target of the resource
+	Ended     []EndedKey
 	Inbox     []InboxKey
 	Nodes     []NodeKey
 	NodeItems []NodeItemKey
@@ -107,7 +114,7 @@ type Keys struct {
 
 // Len is the number of keys.
 func (k *Keys) Len() int {
-	return len(k.Accounts) + len(k.Items) + len(k.Resources) + len(k.Directed) + len(k.Inbox) +
+	return len(k.Accounts) + len(k.Items) + len(k.Resources) + len(k.Directed) + len(k.Inbox) + len(k.Ended) +
 		len(k.Nodes) + len(k.NodeItems) + len(k.Storage)
 }
 

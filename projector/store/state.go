@@ -53,6 +53,7 @@ func (u *Unit) Collect(s *account.State, partition int32) {
 			u.Remove.Inbox = append(u.Remove.Inbox, InboxKey{name, offset})
 		}
 	}
+	u.collectEnded(s)
 	u.collectNodes(s)
 	c.Reset()
 }
@@ -75,6 +76,9 @@ func (r *Rows) Add(s *account.State, partition int32) {
 	for _, m := range s.Inbox {
 		r.Inbox = append(r.Inbox, inboxRow(name, m))
 	}
+	for _, e := range s.Ended {
+		r.Ended = append(r.Ended, endedRow(name, e))
+	}
 	r.addNodes(s)
 }
 
@@ -91,7 +95,8 @@ func itemRow(name string, i roster.Item) ItemRow {
 func resourceRow(name string, r presence.Resource, partition int32) ResourceRow {
 	return ResourceRow{Account: name, Resource: clean(r.Name), Partition: partition, Binding: r.Binding, Edge: clean(r.Edge),
 		Epoch: int64(r.Epoch), Available: r.Available, Show: clean(r.Show), Status: clean(r.Status), Priority: int16(r.Priority),
-		Payload: string(r.Payload), Lang: clean(r.Lang), StanzaID: clean(r.ID), Version: r.Version, BoundOffset: r.Bound, Since: micros(r.Since)}
+		Payload: string(r.Payload), Lang: clean(r.Lang), StanzaID: clean(r.ID), Version: r.Version, BoundOffset: r.Bound, Since: micros(r.Since),
+		Inherited: r.Inherited, Session: r.Session, BeganOffset: r.Began, Handled: r.Handled.Upto, Ahead: r.Handled.Ahead}
 }
 
 func appendDirected(rows []DirectedRow, name, resource string, targets map[string]struct{}) []DirectedRow {
@@ -127,6 +132,7 @@ func (s *Store) Load(ctx context.Context, accounts []jid.Bare) (map[string]*acco
 	readInto(b, &itemTable, s.sql.loadItems, &rows.Items, names)
 	readInto(b, &resourceTable, s.sql.loadResources, &rows.Resources, names)
 	readInto(b, &directedTable, s.sql.loadDirected, &rows.Directed, names)
+	readInto(b, &endedTable, s.sql.loadEnded, &rows.Ended, names)
 	readInto(b, &inboxTable, s.sql.loadInbox, &rows.Inbox, names)
 	readInto(b, &nodeTable, s.sql.loadNodes, &rows.Nodes, names)
 	readInto(b, &nodeItemTable, s.sql.loadNodeItems, &rows.NodeItems, names)
@@ -178,7 +184,8 @@ func (r *Rows) fill(states map[string]*account.State) error {
 			s.Resources = make(map[string]presence.Resource)
 		}
 		resource := presence.Bind(p.Resource, p.Binding, p.Edge, uint64(p.Epoch), p.BoundOffset, at(p.Since))
-		resource.Available, resource.Version = p.Available, p.Version
+		resource.Available, resource.Inherited, resource.Version = p.Available, p.Inherited, p.Version
+		resource.Session, resource.Began, resource.Handled = p.Session, p.BeganOffset, presence.Handled{Upto: p.Handled, Ahead: p.Ahead}
 		resource.Content = presence.Content{Show: p.Show, Status: p.Status, Priority: int8(p.Priority), Lang: p.Lang, ID: p.StanzaID}
 		if p.Payload != "" {
 			resource.Payload = []byte(p.Payload)
@@ -199,6 +206,7 @@ func (r *Rows) fill(states map[string]*account.State) error {
 		}
 		s.Inbox[m.Offset] = account.Stored{Offset: m.Offset, ID: m.ID, At: at(m.At), Accepted: accepted}
 	}
+	r.fillEnded(states)
 	r.fillNodes(states)
 	return nil
 }

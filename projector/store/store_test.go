@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
@@ -37,7 +38,8 @@ func unit(n, round int, from, to int64) *Unit {
 		name, text := fmt.Sprintf("u%d@localhost", i), hard[(i+round)%len(hard)]
 		u.Put.Accounts = append(u.Put.Accounts, AccountRow{name, 1, int64(round), 1_790_000_000_000_001, int64(i % 2 * 1_790_000_000), text})
 		u.Put.Items = append(u.Put.Items, ItemRow{name, "c@localhost", text, textArray([]string{"g", text}), 3, int64(round), false, text})
-		u.Put.Resources = append(u.Put.Resources, ResourceRow{name, "r" + text, 1, uuid.UUID{byte(i), 7}, "e", 1, true, "away", text, -5, "\x00\xff" + text, "en", "id", 2, 1, 1_790_000_000_000_002})
+		u.Put.Resources = append(u.Put.Resources, ResourceRow{name, "r" + text, 1, uuid.UUID{byte(i), 7}, "e", 1, true, "away", text, -5, "\x00\xff" + text, "en", "id", 2, 1, 1_790_000_000_000_002, true, uuid.UUID{byte(i), 8}, 1, -1, "\x00\xff" + text})
+		u.Put.Ended = append(u.Put.Ended, EndedRow{name, uuid.UUID{byte(i), byte(len(text))}, uuid.UUID{7}, text, 1, 5, text, i%2 == 0, strings.Repeat(text, 1-i%2), 9, 1_790_000_000_000_005})
 		u.Put.Directed = append(u.Put.Directed, DirectedRow{name, "r", "t@localhost/" + text})
 		u.Put.Inbox = append(u.Put.Inbox, InboxRow{name, int64(i), uuid.UUID{byte(i), 9}, 1_790_000_000_000_003, "s@localhost/x", text, ""})
 		u.Put.Nodes = append(u.Put.Nodes, NodeRow{name, "n" + text, 3, 1 << 31, true, false, int64(round)})
@@ -63,6 +65,7 @@ func TestWritesAndReadsRows(t *testing.T) {
 				second.Remove.Resources = append(second.Remove.Resources, ResourceKey{fmt.Sprintf("u%d@localhost", i), "r" + hard[i%len(hard)]})
 				second.Remove.Directed = append(second.Remove.Directed, ResourceKey{fmt.Sprintf("u%d@localhost", i), "r"})
 				gone := hard[i%len(hard)]
+				second.Remove.Ended = append(second.Remove.Ended, EndedKey{fmt.Sprintf("u%d@localhost", i), uuid.UUID{byte(i), byte(len(gone))}})
 				second.Remove.Nodes = append(second.Remove.Nodes, NodeKey{fmt.Sprintf("u%d@localhost", i), "n" + gone})
 				second.Remove.NodeItems = append(second.Remove.NodeItems, NodeItemKey{fmt.Sprintf("u%d@localhost", i), "n", "i" + gone})
 				second.Remove.Storage = append(second.Remove.Storage, StorageKey{fmt.Sprintf("u%d@localhost", i), 2, "{ns}" + gone})

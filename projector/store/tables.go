@@ -190,7 +190,8 @@ var resourceTable = table[ResourceRow]{
 		{name: "available", kind: "bool"}, {name: "show", kind: "text"}, {name: "status", kind: "text"},
 		{name: "priority", kind: "int2"}, {name: "payload", kind: "bytea"}, {name: "lang", kind: "text"},
 		{name: "stanza_id", kind: "text"}, {name: "version", kind: "int8"}, {name: "bound_offset", kind: "int8"},
-		{name: "since", kind: "timestamptz"}},
+		{name: "since", kind: "timestamptz"}, {name: "inherited", kind: "bool"}, {name: "session", kind: "uuid"},
+		{name: "began_offset", kind: "int8"}, {name: "handled", kind: "int8"}, {name: "ahead", kind: "bytea"}},
 	arrays: func(rows []ResourceRow) []any {
 		return []any{
 			each(rows, func(r ResourceRow) string { return r.Account }),
@@ -209,6 +210,11 @@ var resourceTable = table[ResourceRow]{
 			each(rows, func(r ResourceRow) int64 { return r.Version }),
 			each(rows, func(r ResourceRow) int64 { return r.BoundOffset }),
 			each(rows, func(r ResourceRow) time.Time { return at(r.Since) }),
+			each(rows, func(r ResourceRow) bool { return r.Inherited }),
+			each(rows, func(r ResourceRow) pgtype.UUID { return pgtype.UUID{Bytes: r.Session, Valid: true} }),
+			each(rows, func(r ResourceRow) int64 { return r.BeganOffset }),
+			each(rows, func(r ResourceRow) int64 { return r.Handled }),
+			each(rows, func(r ResourceRow) []byte { return []byte(r.Ahead) }),
 		}
 	},
 	line: func(b []byte, r ResourceRow) []byte {
@@ -227,15 +233,22 @@ var resourceTable = table[ResourceRow]{
 		b = tab(lineText(b, r.StanzaID))
 		b = tab(strconv.AppendInt(b, r.Version, 10))
 		b = tab(strconv.AppendInt(b, r.BoundOffset, 10))
-		return lineTime(b, r.Since)
+		b = tab(lineTime(b, r.Since))
+		b = tab(strconv.AppendBool(b, r.Inherited))
+		b = tab(append(b, r.Session.String()...))
+		b = tab(strconv.AppendInt(b, r.BeganOffset, 10))
+		b = tab(strconv.AppendInt(b, r.Handled, 10))
+		return lineBytes(b, r.Ahead)
 	},
 	scan: func(rows pgx.Rows) (r ResourceRow, err error) {
-		var payload []byte
+		var payload, ahead []byte
 		var since time.Time
-		var binding [16]byte
+		var binding, session [16]byte
 		err = rows.Scan(&r.Account, &r.Resource, &r.Partition, &binding, &r.Edge, &r.Epoch, &r.Available, &r.Show, &r.Status,
-			&r.Priority, &payload, &r.Lang, &r.StanzaID, &r.Version, &r.BoundOffset, &since)
+			&r.Priority, &payload, &r.Lang, &r.StanzaID, &r.Version, &r.BoundOffset, &since,
+			&r.Inherited, &session, &r.BeganOffset, &r.Handled, &ahead)
 		r.Binding, r.Payload, r.Since = uuid.UUID(binding), string(payload), micros(since)
+		r.Session, r.Ahead = uuid.UUID(session), string(ahead)
 		return r, err
 	},
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgtype"
 )
 
 // copyAbove is the number of rows of one table above which COPY into a session
@@ -21,6 +22,7 @@ type statements struct {
 	removeAccounts, removeItems, removeResources, removeDirected, removeInbox string
 	loadAccounts, loadItems, loadResources, loadDirected, loadInbox           string
 	putNodes, putNodeItems, putStorage                                        string
+	putEnded, removeEnded, loadEnded                                          string
 	removeNodes, removeNodeItems, removeStorage                               string
 	loadNodes, loadNodeItems, loadStorage                                     string
 	fence, open, stands, ofEdge                                               string
@@ -46,6 +48,9 @@ func statementsFor(schema string) statements {
 		loadResources:   resourceTable.all(schema, named),
 		loadDirected:    directedTable.all(schema, named),
 		loadInbox:       inboxTable.all(schema, named),
+		putEnded:        endedTable.upsert(schema),
+		removeEnded:     endedTable.remove(schema, 2),
+		loadEnded:       endedTable.all(schema, named),
 		putNodes:        nodeTable.upsert(schema),
 		putNodeItems:    nodeItemTable.upsert(schema),
 		putStorage:      storageTable.upsert(schema),
@@ -65,7 +70,7 @@ func statementsFor(schema string) statements {
 func (u *Unit) large() bool {
 	p := &u.Put
 	return max(len(p.Accounts), len(p.Items), len(p.Resources), len(p.Directed), len(p.Inbox),
-		len(p.Nodes), len(p.NodeItems), len(p.Storage)) > copyAbove
+		len(p.Ended), len(p.Nodes), len(p.NodeItems), len(p.Storage)) > copyAbove
 }
 
 func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
@@ -83,6 +88,10 @@ func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
 	}
 	if len(k.Inbox) > 0 {
 		b.Queue(q.removeInbox, each(k.Inbox, func(k InboxKey) string { return k.Account }), each(k.Inbox, func(k InboxKey) int64 { return k.Offset }))
+	}
+	if len(k.Ended) > 0 {
+		b.Queue(q.removeEnded, each(k.Ended, func(k EndedKey) string { return k.Account }),
+			each(k.Ended, func(k EndedKey) pgtype.UUID { return pgtype.UUID{Bytes: k.Binding, Valid: true} }))
 	}
 	if len(k.Nodes) > 0 {
 		b.Queue(q.removeNodes, each(k.Nodes, func(k NodeKey) string { return k.Account }), each(k.Nodes, func(k NodeKey) string { return k.Node }))
@@ -103,6 +112,7 @@ func (q *statements) queuePut(b *pgx.Batch, p *Rows) {
 	queueTable(b, &resourceTable, q.putResources, p.Resources)
 	queueTable(b, &directedTable, q.putDirected, p.Directed)
 	queueTable(b, &inboxTable, q.putInbox, p.Inbox)
+	queueTable(b, &endedTable, q.putEnded, p.Ended)
 	queueTable(b, &nodeTable, q.putNodes, p.Nodes)
 	queueTable(b, &nodeItemTable, q.putNodeItems, p.NodeItems)
 	queueTable(b, &storageTable, q.putStorage, p.Storage)
@@ -132,6 +142,7 @@ func (s *Store) commitLarge(ctx context.Context, u *Unit) error {
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &resourceTable, q.putResources, p.Resources) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &directedTable, q.putDirected, p.Directed) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &inboxTable, q.putInbox, p.Inbox) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &endedTable, q.putEnded, p.Ended) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &nodeTable, q.putNodes, p.Nodes) },
 			func() error {
 				return copyOrQueue(ctx, tx, q.schema, b, &nodeItemTable, q.putNodeItems, p.NodeItems)

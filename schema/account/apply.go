@@ -31,6 +31,13 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		return f.reactions
 	}
 	was, before := s.Privacy, s.Policy()
+	// An EdgeLost is not given to every account: it prunes only what it ends.
+	if len(s.Ended) > 0 && e.GetEdgeLost() == nil {
+		f.pruneEnded()
+	}
+	if e.GetStanza() != 0 {
+		f.stanzaHandled()
+	}
 	switch k := e.GetKind().(type) {
 	case *event.Event_PresenceAvailable:
 		f.presenceAvailable(k.PresenceAvailable)
@@ -38,6 +45,7 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		f.presenceUnavailable(k.PresenceUnavailable)
 	case *event.Event_MessageAccepted:
 		f.messageAccepted(k.MessageAccepted)
+		f.answerStanza(k.MessageAccepted)
 	case *event.Event_Delivered:
 		f.delivered(k.Delivered)
 	case *event.Event_ResourceBound:
@@ -83,7 +91,7 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 	if was != nil || s.Privacy != nil {
 		f.policyChanged(was, before)
 	}
-	// AccountCreated of what exists, MessageSent: nothing.
+	// AccountCreated of what exists, MessageSent, StanzaHandled: nothing more.
 	return f.reactions
 }
 
@@ -115,6 +123,7 @@ func (f *folding) absent() {
 		f.Changes.Account = true
 	case *event.Event_MessageAccepted:
 		f.unknownRecipient(k.MessageAccepted)
+		f.answerStanza(k.MessageAccepted)
 	case *event.Event_SubscriptionReceived:
 		// Section 8.5.1 would have silence, but section 3.1.2 has the sender's
 		// server tell that a local contact does not exist. A denial tells it
@@ -141,6 +150,9 @@ func (f *folding) accountDeleted() {
 	}
 	for offset := range f.Inbox {
 		note(&f.Changes.Inbox, offset)
+	}
+	for binding := range f.Ended {
+		note(&f.Changes.Ended, binding)
 	}
 	f.dropNodes()
 	f.dropPrivacy()

@@ -1,9 +1,6 @@
 package account
 
 import (
-	"maps"
-	"slices"
-
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/presence"
@@ -11,47 +8,17 @@ import (
 	"github.com/rollcall/rollcall/schema/subscription"
 )
 
-// resourceBound starts a session. An earlier session of the resource ends here;
-// the new one is connected and not available (RFC 6121, section 2.2).
-func (f *folding) resourceBound(b *event.ResourceBound) {
-	was := f.Resources[b.GetResource()]
-	f.endDirected(b.GetResource(), nil)
-	f.keepResource(presence.Bind(b.GetResource(), bindingOf(f.e.GetId()), b.GetEdge(), b.GetEpoch(), f.offset, event.Time(f.e)))
-	f.departed(was, "")
-	f.sessionOver(b.GetResource())
-}
-
-// resourceClosed ends a session, available or not (RFC 6121, section 4.5.2).
-func (f *folding) resourceClosed(c *event.ResourceClosed) {
-	if r, ok := f.session(c.GetResource()); ok {
-		f.endDirected(c.GetResource(), nil)
-		f.dropResource(c.GetResource())
-		f.departed(r, "")
-		f.sessionOver(r.Name)
-	}
-}
-
-// edgeLost ends the sessions that an edge held in that epoch or an earlier one.
-func (f *folding) edgeLost(l *event.EdgeLost) {
-	if len(f.Resources) == 0 {
-		return
-	}
-	for _, name := range slices.Sorted(maps.Keys(f.Resources)) {
-		if r := f.Resources[name]; r.Edge == l.GetEdge() && r.Epoch <= l.GetEpoch() {
-			f.endDirected(name, nil)
-			f.dropResource(name)
-			f.departed(r, "")
-			f.sessionOver(name)
-		}
-	}
-}
-
 // presenceAvailable is initial or subsequent presence (RFC 6121, sections 4.2
 // and 4.4). Whom it is broadcast to is not decided here: fan-out reads the
 // same event and the roster's From.
 func (f *folding) presenceAvailable(p *event.PresenceAvailable) {
 	if r, ok := f.session(p.GetResource()); ok {
-		f.keepResource(r.Broadcast(content(p.GetPresence()), f.offset, event.Time(f.e)))
+		said := content(p.GetPresence())
+		if same, ok := r.Confirm(said); ok {
+			f.keepResource(same)
+			return
+		}
+		f.keepResource(r.Broadcast(said, f.offset, event.Time(f.e)))
 		f.forgetSubscribers(r.Name)
 	}
 }

@@ -35,13 +35,13 @@ func anyLine(t *rapid.T) string {
 		}
 		return "create " + who
 	case 3, 4:
-		return full + " binds " + edge.Draw(t, "edge")
+		return full + old + " binds " + edge.Draw(t, "edge") + rapid.SampledFrom([]string{"", " inherits", " resumes"}).Draw(t, "last")
 	case 5:
-		return full + old + " closes"
+		return full + old + " closes" + rapid.SampledFrom([]string{"", " resumable"}).Draw(t, "resumable")
 	case 6, 7:
-		return fmt.Sprintf("%s%s available %d", full, old, rapid.IntRange(-1, 1).Draw(t, "priority"))
+		return fmt.Sprintf("%s%s available %d%s", full, old, rapid.IntRange(-1, 1).Draw(t, "priority"), anyStanza(t))
 	case 8:
-		return full + old + " unavailable"
+		return full + old + " unavailable" + anyStanza(t)
 	case 9, 10:
 		return full + old + " directs " + rapid.SampledFrom([]string{"available", "unavailable"}).Draw(t, "state") + " " + target
 	case 11:
@@ -53,7 +53,7 @@ func anyLine(t *rapid.T) string {
 	case 14:
 		return fmt.Sprintf("%s took %d", full, rapid.IntRange(1, 60).Draw(t, "offset"))
 	case 15, 16:
-		return full + " -> " + target + ": " + rapid.SampledFrom([]string{"chat", "normal", "groupchat", "headline", "error"}).Draw(t, "message") + " text"
+		return full + " -> " + target + ": " + rapid.SampledFrom([]string{"chat", "normal", "groupchat", "headline", "error"}).Draw(t, "message") + " text" + anyStanza(t)
 	}
 	if rapid.IntRange(0, 3).Draw(t, "privacy") == 0 {
 		return anyPrivacyLine(t)
@@ -64,6 +64,13 @@ func anyLine(t *rapid.T) string {
 			"retracts mood" + id, "configures mood open 2", "deletes mood", "purges mood", "stores card x", "stores card"}).Draw(t, "node")
 	}
 	return who + " -> " + to + ": " + rapid.SampledFrom([]string{"subscribe", "subscribed", "unsubscribe", "unsubscribed"}).Draw(t, "verb")
+}
+
+func anyStanza(t *rapid.T) string {
+	if n := rapid.IntRange(0, 6).Draw(t, "stanza"); n > 0 {
+		return fmt.Sprintf(" [%d<%d]", n, rapid.IntRange(0, n-1).Draw(t, "before"))
+	}
+	return ""
 }
 
 func play(t *rapid.T, w *world, lines []string) {
@@ -88,6 +95,7 @@ func copyOf(s *State) *State {
 	c := *s
 	c.Changes = Changes{}
 	c.Roster, c.Resources, c.Inbox = maps.Clone(s.Roster), maps.Clone(s.Resources), maps.Clone(s.Inbox)
+	c.Ended = maps.Clone(s.Ended)
 	c.Nodes, c.Storage = maps.Clone(s.Nodes), maps.Clone(s.Storage)
 	c.Directed, c.Hidden = maps.Clone(s.Directed), maps.Clone(s.Hidden)
 	for name, targets := range c.Directed {
@@ -100,7 +108,7 @@ func copyOf(s *State) *State {
 func equal(a, b *State) bool {
 	return a.Account == b.Account && a.Exists == b.Exists && a.Created == b.Created && a.CreatedAt.Equal(b.CreatedAt) &&
 		same(a.Roster, b.Roster) && same(a.Resources, b.Resources) && same(a.Inbox, b.Inbox) && same(a.Directed, b.Directed) &&
-		same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && a.Departed == b.Departed &&
+		same(a.Ended, b.Ended) && same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && a.Departed == b.Departed &&
 		proto.Equal(a.Privacy.Proto(), b.Privacy.Proto()) && same(a.Hidden, b.Hidden)
 }
 
@@ -189,6 +197,7 @@ func TestChangesNameEveryRow(t *testing.T) {
 				named(t, "item", before.Roster, s.Roster, s.Changes.Items)
 				named(t, "resource", before.Resources, s.Resources, s.Changes.Resources)
 				named(t, "directed", before.Directed, s.Directed, s.Changes.Directed)
+				named(t, "ended", before.Ended, s.Ended, s.Changes.Ended)
 				named(t, "inbox", before.Inbox, s.Inbox, s.Changes.Inbox)
 				named(t, "node", before.configs(), s.configs(), s.Changes.Nodes)
 				named(t, "node item", before.items(), s.items(), s.Changes.NodeItems)
@@ -229,7 +238,7 @@ func TestInvariants(t *testing.T) {
 		w := newWorld()
 		play(t, w, rapid.SliceOfN(rapid.Custom(anyLine), 0, 60).Draw(t, "lines"))
 		for key, s := range w.states {
-			if !s.Exists && len(s.Roster)+len(s.Resources)+len(s.Directed)+len(s.Inbox)+len(s.Nodes)+len(s.Storage) > 0 {
+			if !s.Exists && len(s.Roster)+len(s.Resources)+len(s.Directed)+len(s.Inbox)+len(s.Ended)+len(s.Nodes)+len(s.Storage) > 0 {
 				t.Fatalf("%s has something and does not exist", key)
 			}
 			for contact, i := range s.Roster {
@@ -241,8 +250,16 @@ func TestInvariants(t *testing.T) {
 				}
 			}
 			for name, r := range s.Resources {
-				if r.Name != name || r.Version < r.Bound {
+				if r.Name != name || r.Version < r.Bound && !r.Inherited && !r.Available || r.Inherited && !r.Available || r.Began > r.Bound {
 					t.Fatalf("%s: %+v", key, r)
+				}
+			}
+			if len(s.Ended) > maxEnded {
+				t.Fatalf("%s: %d ended sessions", key, len(s.Ended))
+			}
+			for binding, e := range s.Ended {
+				if e.Binding != binding || e.Handled == (presence.Handled{}) {
+					t.Fatalf("%s: %+v", key, e)
 				}
 			}
 			for name, targets := range s.Directed {

@@ -39,6 +39,8 @@ type State struct {
 	Resources map[string]presence.Resource
 	// Directed has a key of Resources only if that has targets.
 	Directed presence.Directed
+	// Ended has the sessions that ended and may still be resumed, by binding.
+	Ended map[uuid.UUID]Ended
 	// Inbox has the storable messages that no resource took yet, by the offset
 	// of their MessageAccepted.
 	Inbox map[int64]Stored
@@ -83,6 +85,7 @@ type Changes struct {
 	Items     map[jid.Bare]struct{}
 	Resources map[string]struct{}
 	Directed  map[string]struct{} // resourceparts whose set of targets was touched
+	Ended     map[uuid.UUID]struct{}
 	Inbox     map[int64]struct{}
 	Nodes     map[string]struct{}   // configurations
 	NodeItems map[NodeItem]struct{} // published or gone
@@ -93,7 +96,7 @@ type Changes struct {
 
 // Empty tells that nothing was touched.
 func (c *Changes) Empty() bool {
-	return !c.Account && !c.Privacy && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+
+	return !c.Account && !c.Privacy && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+len(c.Ended)+
 		len(c.Nodes)+len(c.NodeItems)+len(c.Storage)+len(c.Hidden) == 0
 }
 
@@ -104,6 +107,7 @@ func (c *Changes) Reset() {
 	clear(c.Resources)
 	clear(c.Directed)
 	clear(c.Inbox)
+	clear(c.Ended)
 	clear(c.Nodes)
 	clear(c.NodeItems)
 	clear(c.Storage)

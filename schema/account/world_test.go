@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/presence"
 	"github.com/rollcall/rollcall/schema/roster"
 	"github.com/rollcall/rollcall/schema/subscription"
 )
@@ -28,6 +29,10 @@ import (
 //	juliet -> romeo: subscribe         juliet/balcony -> romeo: chat hello
 //	juliet/balcony took 7              lost e1/3
 //	show juliet                        limit 3
+//
+// "binds e2/1 inherits" and "binds e2/1 resumes" are what a client does that
+// comes back, "closes resumable" is what an edge does that stops. A line that
+// ends with "[5<3]" is of the client's stanza 5, and 3 was the one before.
 //
 // A session's binding is its latest; "juliet/balcony#1" is the first.
 type world struct {
@@ -96,6 +101,9 @@ func (w *world) do(line string) ([]string, error) {
 	}
 	key := bare(name)
 	rest := words[2:]
+	if n, _ := fmt.Sscanf(words[len(words)-1], "[%d<%d]", &e.Stanza, &e.StanzaBefore); n == 2 {
+		rest = rest[:len(rest)-1]
+	}
 	arg := func(i int) string {
 		if i < len(rest) {
 			return rest[i]
@@ -112,9 +120,13 @@ func (w *world) do(line string) ([]string, error) {
 		id := w.id()
 		w.bindings[who] = append(w.bindings[who], id)
 		e.Id = id
-		e.Kind = &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{Resource: resource, Edge: edge, Epoch: n}}
+		b := &event.ResourceBound{Resource: resource, Edge: edge, Epoch: n, Inherits: arg(1) == "inherits"}
+		if arg(1) == "resumes" {
+			b.Resumes = e.Binding
+		}
+		e.Kind = &event.Event_ResourceBound{ResourceBound: b}
 	case "closes":
-		e.Kind = &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: resource}}
+		e.Kind = &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: resource, Resumable: arg(0) == "resumable"}}
 	case "available":
 		p := &event.Presence{}
 		for _, word := range rest {
@@ -244,6 +256,9 @@ func (w *world) changed(s *State) (lines []string) {
 	for _, r := range slices.Sorted(maps.Keys(s.Changes.Directed)) {
 		lines = append(lines, name+"/"+r+": "+s.describeDirected(r))
 	}
+	for _, binding := range slices.SortedFunc(maps.Keys(s.Changes.Ended), byBytes) {
+		lines = append(lines, name+": "+s.describeEnded(binding))
+	}
 	for _, offset := range slices.Sorted(maps.Keys(s.Changes.Inbox)) {
 		lines = append(lines, name+": "+s.describeStored(offset))
 	}
@@ -268,6 +283,9 @@ func (w *world) show(key jid.Bare) []string {
 	}
 	for offset := range s.Inbox {
 		note(&s.Changes.Inbox, offset)
+	}
+	for binding := range s.Ended {
+		note(&s.Changes.Ended, binding)
 	}
 	s.touchNodes()
 	s.touchPrivacy()
@@ -309,7 +327,38 @@ func (s *State) describeResource(name string) string {
 	if r.Status != "" {
 		text += fmt.Sprintf(" %q", r.Status)
 	}
-	return fmt.Sprintf("%s, version %d, since %d", text, r.Version, r.Since.Unix())
+	text = fmt.Sprintf("%s, version %d, since %d", text, r.Version, r.Since.Unix())
+	if r.Inherited {
+		text += ", inherited"
+	}
+	if r.Session != r.Binding {
+		text += fmt.Sprintf(", a session of %d", r.Began)
+	}
+	return text + describeHandled(r.Handled)
+}
+
+func describeHandled(h presence.Handled) (text string) {
+	if h != (presence.Handled{}) {
+		text = fmt.Sprintf(", handled %d", h.Upto)
+	}
+	if len(h.Ahead) > 0 {
+		text += fmt.Sprintf(" and %d beyond", len(h.Ahead)/8)
+	}
+	return text
+}
+
+func byBytes(a, b uuid.UUID) int { return slices.Compare(a[:], b[:]) }
+
+func (s *State) describeEnded(binding uuid.UUID) string {
+	e, ok := s.Ended[binding]
+	if !ok {
+		return "an ended session is forgotten"
+	}
+	text := fmt.Sprintf("the session of %d of %s, ended at %d, may be resumed", e.Began, e.Resource, e.Offset)
+	if e.Presence != nil {
+		text += ", was available"
+	}
+	return text + describeHandled(e.Handled)
 }
 
 func (s *State) describeDirected(name string) string {
@@ -345,7 +394,11 @@ func describe(r Reaction) string {
 		case *event.Event_MessageSent:
 			return fmt.Sprintf("%s%q sent %q to %s", who, k.MessageSent.GetResource(), k.MessageSent.GetMessage().GetBody(), short(k.MessageSent.GetTo()))
 		}
-		return who + event.KindOf(e).String()
+		if k := event.KindOf(e).String(); e.GetStanza() != 0 {
+			return fmt.Sprintf("%s%s %d<%d", who, k, e.GetStanza(), e.GetStanzaBefore())
+		} else {
+			return who + k
+		}
 	}
 	who = ">> " + who + ": "
 	switch k := r.Output.GetKind().(type) {

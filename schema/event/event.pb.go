@@ -980,8 +980,8 @@ type ResourceBound struct {
 	// that is there: contacts hear nothing.
 	Inherits bool `protobuf:"varint,4,opt,name=inherits,proto3" json:"inherits,omitempty"`
 	// The binding whose session is resumed (XEP-0198); it must be the
-	// resource's last, else nothing is bound. Answered by an Outcome for
-	// request_id.
+	// resource's last, else nothing is bound. The edge reads in the projection
+	// which of the two it was: an Outcome does not reach whom nothing is bound to.
 	Resumes       []byte `protobuf:"bytes,5,opt,name=resumes,proto3" json:"resumes,omitempty"`
 	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1065,7 +1065,9 @@ type ResourceClosed struct {
 	state    protoimpl.MessageState `protogen:"open.v1"`
 	Resource string                 `protobuf:"bytes,1,opt,name=resource,proto3" json:"resource,omitempty"`
 	// Why, for people: "closed", "conflict", "connection lost".
-	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The client was not asked and may resume the session on another edge.
+	Resumable     bool `protobuf:"varint,3,opt,name=resumable,proto3" json:"resumable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1112,6 +1114,13 @@ func (x *ResourceClosed) GetReason() string {
 		return x.Reason
 	}
 	return ""
+}
+
+func (x *ResourceClosed) GetResumable() bool {
+	if x != nil {
+		return x.Resumable
+	}
+	return false
 }
 
 // Presence is what a client says of itself (RFC 6121, section 4.7).
@@ -4209,10 +4218,11 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\binherits\x18\x04 \x01(\bR\binherits\x12\x18\n" +
 	"\aresumes\x18\x05 \x01(\fR\aresumes\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tR\trequestId\"D\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\"b\n" +
 	"\x0eResourceClosed\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reason\"\x90\x01\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1c\n" +
+	"\tresumable\x18\x03 \x01(\bR\tresumable\"\x90\x01\n" +
 	"\bPresence\x12\x12\n" +
 	"\x04show\x18\x01 \x01(\tR\x04show\x12\x16\n" +
 	"\x06status\x18\x02 \x01(\tR\x06status\x12\x1a\n" +

@@ -34,15 +34,25 @@ type Resource struct {
 	Epoch   uint64
 	Bound   int64 // offset of the ResourceBound
 
+	// Session and Began are Binding and Bound as the session began: others than
+	// these only after it was resumed on another edge.
+	Session uuid.UUID
+	Began   int64
+	Handled Handled // stanzas of its client
+
 	Available bool
+	Inherited bool      // what it is, an earlier session said: see Inherit
 	Content             // of the latest broadcast presence; zero before any
-	Version   int64     // offset of the event that made it what it is, >= Bound
+	Version   int64     // offset of the event that made it what it is; >= Bound unless Inherited
 	Since     time.Time // when it became available, or else unavailable or connected
 }
 
 // Bind gives a resource that is connected and not available (RFC 6121, section 2.2).
 func Bind(name string, binding uuid.UUID, edge string, epoch uint64, offset int64, at time.Time) Resource {
-	return Resource{Name: name, Binding: binding, Edge: edge, Epoch: epoch, Bound: offset, Version: offset, Since: at}
+	return Resource{
+		Name: name, Binding: binding, Edge: edge, Epoch: epoch, Bound: offset,
+		Session: binding, Began: offset, Version: offset, Since: at,
+	}
 }
 
 // Broadcast gives r after it sent available presence: initial presence if it
@@ -51,7 +61,7 @@ func (r Resource) Broadcast(c Content, offset int64, at time.Time) Resource {
 	if !r.Available {
 		r.Since = at
 	}
-	r.Available, r.Content, r.Version = true, c, offset
+	r.Available, r.Inherited, r.Content, r.Version = true, false, c, offset
 	return r
 }
 
@@ -63,13 +73,14 @@ func (r Resource) Withdraw(c Content, offset int64, at time.Time) Resource {
 		r.Since = at
 	}
 	c.Show, c.Priority = "", 0
-	r.Available, r.Content, r.Version = false, c, offset
+	r.Available, r.Inherited, r.Content, r.Version = false, false, c, offset
 	return r
 }
 
 // Takes tells that r may get a message that is sent to the bare JID: it is
-// available and its priority is not negative (RFC 6121, section 8.5.2.1.1).
-func (r Resource) Takes() bool { return r.Available && r.Priority >= 0 }
+// available, by its own word, and its priority is not negative (RFC 6121,
+// section 8.5.2.1.1).
+func (r Resource) Takes() bool { return r.Available && !r.Inherited && r.Priority >= 0 }
 
 // Compare orders resources, the most available first: available before
 // connected, then by priority (RFC 6121, section 8.5.2.1.1 leaves the rest to
