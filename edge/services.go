@@ -40,7 +40,7 @@ var services map[payloadName]service
 
 func init() {
 	services = map[payloadName]service{
-		{stanza.NSRoster, "query"}:    {get: getsRoster, set: setsRoster, at: atSelf},
+		{stanza.NSRoster, "query"}:    {get: getsRoster, set: setsRoster, at: atSelf | atOther},
 		{stanza.NSPing, "ping"}:       {get: (*session).pong, at: atServer | atSelf, feature: stanza.NSPing},
 		{stanza.NSSession, "session"}: {set: (*session).pong, at: atServer | atSelf},
 		{stanza.NSDiscoInfo, "query"}: {get: (*session).discoInfo, at: atServer | atSelf, feature: stanza.NSDiscoInfo},
@@ -88,8 +88,18 @@ func (s *session) serve(q query) {
 	do(s, q)
 }
 
-func getsRoster(s *session, q query) { s.takeRoster(q.Stanza, q.payload, true) }
-func setsRoster(s *session, q query) { s.takeRoster(q.Stanza, q.payload, false) }
+func getsRoster(s *session, q query) { s.ownRoster(q, true) }
+func setsRoster(s *session, q query) { s.ownRoster(q, false) }
+
+// ownRoster lets nobody to another's roster, whether there is one or not (RFC
+// 6121, section 2.3.3).
+func (s *session) ownRoster(q query, get bool) {
+	if q.at != atSelf {
+		s.fail(q.Stanza, stanza.NewError(stanza.Forbidden, ""))
+		return
+	}
+	s.takeRoster(q.Stanza, q.payload, get)
+}
 
 func (s *session) pong(q query) { s.answer(q.Stanza, nil) }
 

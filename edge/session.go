@@ -153,6 +153,11 @@ func (s *session) take(st *stanza.Stanza) {
 		s.end("invalid from", &stanza.StreamError{Condition: stanza.InvalidFrom})
 		return
 	}
+	if st.Foreign() {
+		// RFC 6120, section 4.8.3: one content namespace for a stream.
+		s.end("invalid namespace", &stanza.StreamError{Condition: stanza.InvalidNamespace})
+		return
+	}
 	if st.Space != stanza.NSClient {
 		s.end("unsupported element", &stanza.StreamError{Condition: stanza.UnsupportedStanzaType})
 		return

@@ -141,7 +141,8 @@ func (d *Decoder) rune(dst []byte) ([]byte, rune, error) {
 	}
 	r, size := utf8.DecodeRune(b[:n])
 	if r == utf8.RuneError && size <= 1 {
-		return dst, 0, notWellFormed("not UTF-8")
+		// RFC 6120, section 4.9.3.22: encoded improperly.
+		return dst, 0, &StreamError{Condition: UnsupportedEncoding, Text: "not UTF-8"}
 	}
 	if !isChar(r) {
 		return dst, 0, notWellFormed("character not allowed")

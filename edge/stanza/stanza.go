@@ -68,6 +68,16 @@ type Stanza struct {
 // Is tells whether the element has this name.
 func (s *Stanza) Is(space, local string) bool { return s.Local == local && s.Space == space }
 
+// Foreign tells whether the element is a stanza of another content namespace
+// than the stream's, such as a server's (RFC 6120, section 4.8.2).
+func (s *Stanza) Foreign() bool {
+	switch s.Local {
+	case "message", "presence", "iq":
+		return s.Kind == Other
+	}
+	return false
+}
+
 // Attr gives the value of an attribute that is not in Header, "" if absent.
 func (s *Stanza) Attr(local string) string { return findAttr(s.Attrs, "", local) }
 

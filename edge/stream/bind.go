@@ -8,13 +8,19 @@ import (
 	"github.com/rollcall/rollcall/edge/stanza"
 )
 
+// maxUnbound is how often a client may try to bind, or to resume, in vain.
+const maxUnbound = 10
+
 // awaitBind reads until the client asks for a valid resource (RFC 6120,
 // section 7) or to resume a stream. A fault in the request is answered, and the client may try again.
 func (n *negotiation) awaitBind(ctx context.Context, s *Stream) error {
 	if err := n.restartTimer(ctx); err != nil {
 		return err
 	}
-	for {
+	for ; ; n.unbound++ {
+		if n.unbound > maxUnbound { // section 7.7.3
+			return &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "too many requests for a resource"}
+		}
 		st, err := n.reader.Next()
 		if err != nil {
 			return err

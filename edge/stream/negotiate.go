@@ -30,6 +30,7 @@ type negotiation struct {
 	headerSent bool
 	broken     bool // TLS failed: nothing can be said any more
 	failures   int  // failed authentications
+	unbound    int  // requests for a resource, or to resume, that were refused
 	account    jid.Bare
 }
 

@@ -134,6 +134,7 @@ func (s *Stream) BindError(c stanza.Condition) error {
 	if s.bind2 != nil {
 		return s.refuseBind2(c)
 	}
+	s.n.unbound++
 	return s.n.write(stanza.AppendError(nil, stanza.IQ, stanza.Header{ID: s.bindID}, stanza.NewError(c, "")))
 }
 
