@@ -49,6 +49,7 @@ type follower struct {
 	admitted bool
 	offset   int64
 	probes   []probe // that wait for the first admission
+	since    int64   // of the one that let it in: what was broadcast before counts as sent then (RFC 6121, section 3.1.5)
 }
 
 // follow makes l hear of the account.
@@ -65,7 +66,7 @@ func (f *followed) follow(bare string, l *local) {
 		return
 	}
 	// An account sees itself (RFC 6121, section 4.2.2).
-	w.followers[l.bare] = &follower{local: l, admitted: bare == l.bare, offset: -1}
+	w.followers[l.bare] = &follower{local: l, admitted: bare == l.bare, offset: -1, since: -1}
 	f.links.Follow(f.number, bare, l.bare)
 }
 
@@ -99,11 +100,12 @@ func (f *followed) show(b *batch, bare string, s *session) {
 	if w == nil {
 		return
 	}
-	if fo := w.followers[s.local.bare]; fo == nil || !fo.admitted {
+	fo := w.followers[s.local.bare]
+	if fo == nil || !fo.admitted {
 		return
 	}
 	for _, r := range w.registers {
-		if r.available && !s.local.overtaken(r.full, r.version) {
+		if r.available && !s.local.overtaken(s, r.full, max(r.version, fo.since)) {
 			s.out.presence(b, r.full, r.stanza, s.local.bare)
 			f.metrics.deliveries.Inc()
 		}
@@ -192,11 +194,14 @@ func (f *followed) set(b *batch, w *watched, p *wire.Presence) {
 	}
 	n := 0
 	for _, fo := range w.followers {
-		if !fo.admitted || fo.local.overtaken(r.full, r.version) {
+		if !fo.admitted {
 			continue
 		}
 		for _, s := range fo.local.sessions() {
 			// Who went offline hears its own farewell (RFC 6121, section 4.5.2).
+			if fo.local.overtaken(s, r.full, max(r.version, fo.since)) {
+				continue
+			}
 			if s.available.Load() || !r.available && fo.local.bare == w.bare && s.resource == r.resource && s.echo.CompareAndSwap(true, false) {
 				s.out.presence(b, r.full, said, fo.local.bare)
 				n++
@@ -253,12 +258,13 @@ func (f *followed) admit(b *batch, w *watched, fo *follower, a *wire.Admission) 
 		f.hide(b, w, fo.local)
 		return
 	}
+	fo.since = a.GetOffset()
 	for _, s := range fo.local.sessions() {
 		if !s.available.Load() {
 			continue
 		}
 		for _, r := range w.registers {
-			if r.available && !fo.local.overtaken(r.full, r.version) {
+			if r.available && !fo.local.overtaken(s, r.full, max(r.version, fo.since)) {
 				s.out.presence(b, r.full, r.stanza, fo.local.bare)
 				f.metrics.deliveries.Inc()
 			}
@@ -287,18 +293,4 @@ func (f *followed) hide(b *batch, w *watched, l *local) {
 			}
 		}
 	}
-}
-
-// versionOf gives the version of what is known of a full JID, -1 if nothing.
-func (f *followed) versionOf(bare, resource string) int64 {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if w := f.accounts[bare]; w != nil {
-		for _, r := range w.registers {
-			if r.resource == resource {
-				return r.version
-			}
-		}
-	}
-	return -1
 }

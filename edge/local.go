@@ -10,9 +10,6 @@ import (
 )
 
 const (
-	// maxDirected is how many full JIDs an account remembers of those that
-	// sent it directed presence.
-	maxDirected = 64
 	// maxTaken is how many messages an account remembers, to drop copies.
 	maxTaken = 64
 )
@@ -35,15 +32,9 @@ type local struct {
 	requests map[string]*event.Presence // who asks to subscribe, until the owner decides
 
 	directedMu sync.Mutex
-	directed   map[string]directed // by full JID; the newest directed presence
-	taken      []taken          // newest last
-	carbons    int64            // copies of messages below this offset are taken
-}
-
-// directed is presence that somebody directed here.
-type directed struct {
-	version   int64
-	available bool
+	directed   map[directedTo]directed
+	taken      []taken // newest last
+	carbons    int64   // copies of messages below this offset are taken
 }
 
 // taken is a message that went to a session.
@@ -259,37 +250,6 @@ func (l *local) showAll(s *session) {
 		s.subscription(&b, contact, event.Verb_VERB_SUBSCRIBE, p)
 	}
 	b.flush()
-}
-
-// overtaken tells whether a directed presence of the full JID is newer.
-func (l *local) overtaken(full string, version int64) bool {
-	l.directedMu.Lock()
-	defer l.directedMu.Unlock()
-	d, ok := l.directed[full]
-	return ok && d.version > version
-}
-
-// noteDirected tells whether the directed presence is newer than any before.
-func (l *local) noteDirected(full string, version int64, available bool) bool {
-	l.directedMu.Lock()
-	defer l.directedMu.Unlock()
-	if d, ok := l.directed[full]; ok && d.version >= version {
-		return false
-	}
-	if l.directed == nil {
-		l.directed = make(map[string]directed)
-	}
-	if len(l.directed) >= maxDirected {
-		oldest := ""
-		for k, d := range l.directed {
-			if oldest == "" || d.version < l.directed[oldest].version {
-				oldest = k
-			}
-		}
-		delete(l.directed, oldest)
-	}
-	l.directed[full] = directed{version, available}
-	return true
 }
 
 // take tells whether the session of the binding has not had the message, and

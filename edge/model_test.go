@@ -1,132 +1,122 @@
 package edge_test
 
 import (
+	"errors"
+	"flag"
 	"fmt"
-	"maps"
-	"math/rand/v2"
+	"os"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rollcall/rollcall/edge"
-	"github.com/rollcall/rollcall/edge/edgetest"
-	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/edge/edgetest/model"
+	played "github.com/rollcall/rollcall/edge/edgetest/play"
 )
 
-// view is what a client made of the presence it was told.
-type view map[string]string // full JID -> show
+var (
+	modelSeed     = flag.Uint64("model.seed", 0, "the first seed of the random commands; 0: a new one, or ROLLCALL_MODEL_SEED")
+	modelCommands = flag.Int("model.commands", 100_000, "how many random commands are done; fewer with -short")
+)
 
-func (v view) hear(st *stanza.Stanza) {
-	if st.Kind != stanza.Presence {
-		return
-	}
-	switch st.Type {
-	case "":
-		p, _ := st.Presence()
-		v[st.From] = p.Show
-	case "unavailable":
-		delete(v, st.From)
-	}
-}
+// playLength is how many commands one world lives.
+const playLength = 400
 
-// After quiet, every client's view equals the fold of the log, whatever went
-// before: random people on two edges come, go, subscribe and cancel.
-func TestViewsEqualTheFold(t *testing.T) {
-	for seed := range uint64(12) {
-		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) { playRandomly(t, rand.New(rand.NewPCG(seed, 1))) })
-	}
-}
-
-func playRandomly(t *testing.T, r *rand.Rand) {
-	h, one := edgetest.Start(t, edge.Options{})
-	two, err := h.Open(edge.Options{ID: "e2"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := two.Stop(); err != nil {
-			t.Error(err)
-		}
-	})
-	names := []string{"a", "b", "c", "d"}
-	h.Create(names...)
-	h.Befriend("a", "b")
-	h.Befriend("a", "c")
-	h.Befriend("b", "d")
-	type player struct {
-		c         *edgetest.Client
-		view      view
-		available bool
-	}
-	players := make(map[string]*player)
-	sync := func(who string, p *player) {
-		all, err := p.c.Sync()
-		for _, st := range all {
-			p.view.hear(st)
-		}
-		if err != nil {
-			t.Fatalf("%s: %v", who, err)
-		}
-	}
-	t.Cleanup(func() {
-		for _, p := range players {
-			p.c.Conn.Close()
-		}
-	})
-	for range 120 {
-		name := names[r.IntN(len(names))]
-		who := fmt.Sprintf("%s/%d", name, r.IntN(2))
-		p := players[who]
-		if p == nil {
-			e := []*edgetest.Edge{one, two}[r.IntN(2)]
-			c, err := edgetest.Dial(edgetest.ClientOptions{Address: e.Addr(0).String(), User: name, Resource: who[2:]})
-			if err != nil {
-				t.Fatal(err)
-			}
-			players[who] = &player{c: c, view: make(view)}
-			continue
-		}
-		other := names[r.IntN(len(names))] + "@example.com"
-		verbs := []string{"subscribe", "subscribed", "unsubscribe", "unsubscribed"}
-		switch n := r.IntN(12); {
-		case n < 4:
-			p.available = true
-			err = p.c.Send("<presence><show>" + []string{"away", "chat", "dnd", "xa"}[r.IntN(4)] + "</show></presence>")
-		case n == 4:
-			p.available = false
-			p.view = make(view) // who is not available is told nothing more
-			err = p.c.Send("<presence type='unavailable'/>")
-			sync(who, p)
-			p.view = make(view)
-		case n == 5:
-			p.c.Conn.Close()
-			delete(players, who)
-		case n == 6:
-			sync(who, p)
-		case n == 7:
-			err = p.c.Send(rosterSet("r", "<item jid='"+other+"' subscription='remove'/>"))
-		default:
-			err = p.c.Send("<presence to='" + other + "' type='" + verbs[min(r.IntN(6), 5)%4] + "'/>")
-		}
-		if err != nil {
+// After quiet, every client's view, roster and messages are what an
+// executable model of the specifications says, whatever went before: five
+// people with two resources each on two edges, which die now and then.
+func TestRandomCommandsAgainstTheModel(t *testing.T) {
+	seed, commands := *modelSeed, *modelCommands
+	if text := os.Getenv("ROLLCALL_MODEL_SEED"); seed == 0 && text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for who, p := range players {
-		if !p.available {
-			continue
-		}
-		edgetest.WaitFor(t, who+" sees what is so", func() bool {
-			sync(who, p)
-			h.Quiet()
-			sync(who, p)
-			want := h.Sees(strings.SplitN(who, "/", 2)[0])
-			if maps.Equal(want, p.view) {
-				return true
-			}
-			if testing.Verbose() {
-				t.Logf("%s sees %v, should %v", who, p.view, want)
-			}
-			return false
-		})
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano()) >> 10 % 1_000_000_000
 	}
+	if testing.Short() {
+		commands = min(commands, 5_000)
+	}
+	began, done := time.Now(), 0
+	t.Logf("-model.seed=%d -model.commands=%d", seed, commands)
+	for n := uint64(0); done < commands; n++ {
+		world := randomWorld{seed: seed + n}
+		all, err := world.play(playLength)
+		done += len(all)
+		if err != nil {
+			failed(t, world, all, done, err)
+			return
+		}
+	}
+	t.Logf("%d commands, %.1f s", done, time.Since(began).Seconds())
+}
+
+// failed tells of the shortest list that fails, which it looks for.
+func failed(t *testing.T, w randomWorld, all []model.Command, done int, err error) {
+	t.Helper()
+	var b strings.Builder
+	least := played.Shrink(all, func(some []model.Command) bool { return w.again(some) != nil }, 20*time.Second)
+	for _, c := range least {
+		fmt.Fprintf(&b, "\t%s %s\n", c.ID, c)
+	}
+	t.Errorf("after %d commands: %v\n-model.seed=%d, shrunk from %d to %d commands:\n%sand then: %v",
+		done, err, w.seed, len(all), len(least), b.String(), w.again(least))
+}
+
+// A randomWorld is what one seed makes.
+type randomWorld struct{ seed uint64 }
+
+var modelNames = []string{"ann", "bob", "cat", "dan", "eve"}
+
+// open makes the world and calls do in it.
+func (w randomWorld) open(do func(*model.Model, *played.Play) error) (err error) {
+	const domain = "example.com"
+	h, err := played.NewHouse(domain, 4, edge.Options{ID: "e0"}, edge.Options{ID: "e1"})
+	if err != nil {
+		return err
+	}
+	h.Create(modelNames...)
+	m := model.New(domain, modelNames...)
+	p := played.New(h, m, domain, 3*time.Second)
+	defer func() {
+		p.Close()
+		err = errors.Join(err, h.End())
+	}()
+	return do(m, p)
+}
+
+// play does n commands and gives those that were done.
+func (w randomWorld) play(n int) (all []model.Command, err error) {
+	err = w.open(func(m *model.Model, p *played.Play) error {
+		random := played.NewRandom(w.seed, m, 2)
+		for i := range n {
+			c := random.Next()
+			all = append(all, c)
+			if err := p.Do(c); err != nil {
+				return err
+			}
+			if i%25 == 24 {
+				if err := p.Check(); err != nil {
+					return err
+				}
+			}
+		}
+		return p.Check()
+	})
+	return all, err
+}
+
+// again does commands and checks at the end.
+func (w randomWorld) again(all []model.Command) error {
+	return w.open(func(_ *model.Model, p *played.Play) error {
+		for _, c := range all {
+			if err := p.Do(c); err != nil {
+				return err
+			}
+		}
+		return p.Check()
+	})
 }

@@ -270,10 +270,24 @@ func TestRegisters(t *testing.T) {
 			f.admission(b, &wire.Admission{Account: "a@example.com", Follower: "friend0@example.com", Offset: 8, Admitted: true})
 		}, "dnd unavailable away"},
 		{"directed presence that is newer is not undone", func(f *followed, b *batch) {
-			f.accounts["a@example.com"].followers["friend0@example.com"].local.noteDirected("a@example.com/r", 9, true)
+			f.accounts["a@example.com"].followers["friend0@example.com"].local.noteDirected(directedTo{"a@example.com/r", ""}, directed{9, 1, true})
 			f.presence(b, available(5, "dnd"))
 			f.presence(b, available(10, "away"))
 		}, "away"},
+		{"what was directed to another resource undoes nothing", func(f *followed, b *batch) {
+			f.accounts["a@example.com"].followers["friend0@example.com"].local.noteDirected(directedTo{"a@example.com/r", "other"}, directed{9, 1, true})
+			f.presence(b, available(5, "dnd"))
+		}, "dnd"},
+		{"a grant shows what was broadcast before it, unless something was directed since", func(f *followed, b *batch) {
+			fo := f.accounts["a@example.com"].followers["friend0@example.com"]
+			f.admission(b, &wire.Admission{Account: "a@example.com", Offset: 4})
+			f.presence(b, available(5, "dnd"))
+			fo.local.noteDirected(directedTo{"a@example.com/r", ""}, directed{6, 1, true})
+			f.admission(b, &wire.Admission{Account: "a@example.com", Offset: 7, Admitted: true})
+			f.admission(b, &wire.Admission{Account: "a@example.com", Offset: 8})
+			fo.local.noteDirected(directedTo{"a@example.com/r", ""}, directed{10, 2, true})
+			f.admission(b, &wire.Admission{Account: "a@example.com", Offset: 9, Admitted: true})
+		}, "dnd unavailable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f, _, conns := friendsOf("a@example.com", 1)

@@ -67,19 +67,11 @@ func (l *local) probe(p probe, bare jid.Bare) {
 	switch {
 	case follows || name == l.bare:
 		l.server.followedOf(name).probe(&b, name, p)
-	case p.resource != "" && l.sharing(full):
+	case p.resource != "" && l.sharing(p.session, full):
 		p.say(&b, stanza.Header{From: full}, stanza.PresenceData{})
 	default:
 		p.denied(&b, name)
 	}
-}
-
-// sharing tells whether the newest presence that the full JID directed here
-// is available.
-func (l *local) sharing(full string) bool {
-	l.directedMu.Lock()
-	defer l.directedMu.Unlock()
-	return l.directed[full].available
 }
 
 // probe answers p, or keeps it until it is known what the prober may see.
@@ -120,9 +112,9 @@ func (f *followed) answerProbe(b *batch, w *watched, fo *follower, p probe) {
 		switch {
 		case !r.available:
 			last = max(last, r.at)
-		case fo.local.overtaken(r.full, r.version):
+		case fo.local.overtaken(p.session, r.full, max(r.version, fo.since)):
 			// By presence that was directed here; the client has what it says.
-			if (p.resource == "" || p.resource == r.resource) && fo.local.sharing(r.full) {
+			if (p.resource == "" || p.resource == r.resource) && fo.local.sharing(p.session, r.full) {
 				found = true
 				p.say(b, stanza.Header{From: r.full}, stanza.PresenceData{})
 			}

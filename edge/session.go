@@ -29,8 +29,11 @@ type session struct {
 	out      outbound
 
 	available atomic.Bool // takes presence of contacts
-	echo      atomic.Bool // waits for its own unavailable presence
-	carbons   atomic.Bool // gets copies of its account's messages (XEP-0280)
+	// availableSince is an offset of its account's history at which it had
+	// become so, before anything that it was given since.
+	availableSince atomic.Int64
+	echo           atomic.Bool // waits for its own unavailable presence
+	carbons        atomic.Bool // gets copies of its account's messages (XEP-0280)
 
 	order order // of its appends
 

@@ -7,7 +7,6 @@ import (
 
 	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/event"
-	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/message"
 	"github.com/rollcall/rollcall/schema/topic"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -143,26 +142,4 @@ func (l *local) delivered(s *session, offset int64, written bool) {
 	}
 	e := s.stamp(&event.Event{Kind: &event.Event_Delivered{Delivered: &event.Delivered{Offset: offset, Resource: s.resource}}})
 	l.server.append(l.account, e, func(topic.Position, error) {})
-}
-
-// deliverDirected gives the account's sessions directed presence (RFC 6121,
-// section 4.6), unless newer presence of the same full JID came first.
-func (l *local) deliverDirected(b *batch, d *wire.Directed) {
-	from := jid.FromCanonical(d.GetFrom())
-	known := l.server.followedOf(from.Bare().String()).versionOf(from.Bare().String(), from.Resource())
-	if known > d.GetVersion() || !l.noteDirected(d.GetFrom(), d.GetVersion(), d.GetAvailable()) {
-		return
-	}
-	said := preparePresence(d.GetFrom(), d.GetAvailable(), d.GetPresence())
-	l.server.metrics.encoded.Inc()
-	for _, s := range l.sessions() {
-		if d.GetResource() == "" && s.available.Load() || s.resource == d.GetResource() {
-			to := l.bare
-			if d.GetResource() != "" {
-				to = s.full
-			}
-			s.out.presence(b, d.GetFrom(), said, to)
-			l.server.metrics.deliveries.Inc()
-		}
-	}
 }

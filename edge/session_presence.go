@@ -131,9 +131,11 @@ func (s *session) retryPresence() {
 // (RFC 6121, section 4.2.2): the presence of those it may see, its own, and
 // unanswered requests.
 func (s *session) becomeAvailable() {
-	if s.available.Swap(true) {
+	if s.available.Load() {
 		return
 	}
+	s.availableSince.Store(s.positions[s.local.partition])
+	s.available.Store(true)
 	if s.local.loaded() {
 		s.local.showAll(s)
 		return

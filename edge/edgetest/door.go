@@ -19,7 +19,9 @@ import (
 type door struct {
 	house   *House
 	server  *edge.Server
+	id      string
 	epoch   uint64
+	dead    bool // house.mu; nothing it appends is taken
 	invalid atomic.Bool
 	lost    chan struct{}
 
@@ -39,12 +41,13 @@ type Edge struct {
 // Open starts an edge in the house. What of o is not set is set to what suits
 // tests: one port without TLS, on which clients may log in.
 func (h *House) Open(o edge.Options) (*Edge, error) {
-	h.stateMu.Lock()
-	d := &door{house: h, epoch: uint64(len(h.edges) + 1), lost: make(chan struct{}), pending: make(map[int32][]*wire.Frame)}
-	h.stateMu.Unlock()
 	if o.ID == "" {
 		o.ID = "e1"
 	}
+	h.stateMu.Lock()
+	h.epochs++
+	d := &door{house: h, id: o.ID, epoch: h.epochs, lost: make(chan struct{}), pending: make(map[int32][]*wire.Frame)}
+	h.stateMu.Unlock()
 	o.Domain, o.Partitions = h.domain, h.partitions
 	o.Log, o.Lease, o.Links, o.Rosters, o.Accounts, o.Published = d, d, d, h, &h.credentials, h
 	if o.Grace == 0 {
@@ -111,7 +114,15 @@ func Start(t testing.TB, o edge.Options) (*House, *Edge) {
 }
 
 func (d *door) Append(to jid.Bare, e *event.Event, done func(topic.Position, error)) {
-	d.house.append(to, e, done)
+	h := d.house
+	h.mu.Lock()
+	dead := d.dead
+	h.mu.Unlock()
+	if dead {
+		go done(topic.Position{}, errDead)
+		return
+	}
+	h.append(to, e, done)
 }
 func (d *door) Epoch() uint64         { return d.epoch }
 func (d *door) Valid() bool           { return !d.invalid.Load() }

@@ -42,7 +42,8 @@ type House struct {
 	states  map[jid.Bare]*account.State
 	next    []int64 // next offset, by partition
 	outbox  []int64
-	edges   []*door
+	edges   []*door // that live
+	epochs  uint64
 	events  []*event.Event
 	purged  map[jid.Bare]int64           // highest version of a tombstone that is gone
 	recent  map[jid.Bare]*message.Recent // messages that were copied
@@ -172,49 +173,57 @@ func (h *House) append(to jid.Bare, e *event.Event, done func(topic.Position, er
 	})
 }
 
+// A record is an event on its way into a history.
+type record struct {
+	to jid.Bare
+	e  *event.Event
+}
+
 // fold applies an event and all that it causes.
 func (h *House) fold(to jid.Bare, e *event.Event) (int32, int64) {
 	h.stateMu.Lock()
 	defer h.stateMu.Unlock()
-	type record struct {
-		to jid.Bare
-		e  *event.Event
-	}
-	queue := []record{{to, e}}
-	var firstP int32
-	var first int64
-	for n := 0; len(queue) > 0; n++ {
+	p := topic.Partition(to, h.partitions)
+	first := h.next[p]
+	h.foldAll([]record{{to, e}})
+	return p, first
+}
+
+// foldAll applies records and all that they cause. stateMu is held.
+func (h *House) foldAll(queue []record) {
+	for len(queue) > 0 {
 		r := queue[0]
-		queue = queue[1:]
 		p := topic.Partition(r.to, h.partitions)
 		offset := h.next[p]
 		h.next[p]++
-		if n == 0 {
-			firstP, first = p, offset
-		}
 		h.events = append(h.events, r.e)
-		s := h.state(r.to)
-		before := maps.Clone(s.Resources)
-		for i, reaction := range s.Apply(offset, r.e) {
-			if next := reaction.Event; next != nil {
-				id := uuid.Must(uuid.NewV7())
-				next.Id, next.Origin, next.Sequence, next.Index = id[:], "p", uint64(offset), uint32(i)
-				if next.At == 0 {
-					next.At = r.e.At
-				}
-				queue = append(queue, record{reaction.Account, next})
-				continue
-			}
-			op := topic.Partition(reaction.Account, h.partitions)
-			h.tell(op, &wire.Frame{What: &wire.Frame_Output{Output: &wire.Output{
-				Account: reaction.Account.String(), Offset: h.outbox[op], Output: reaction.Output,
-			}}})
-			h.outbox[op]++
-		}
-		h.route(p, offset, s, before, r.e)
-		s.Changes.Reset()
+		queue = append(queue[1:], h.apply(p, offset, h.state(r.to), r.e)...)
 	}
-	return firstP, first
+}
+
+// apply applies an event to an account, tells the edges, and gives what it
+// causes in the histories of others.
+func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (caused []record) {
+	before := maps.Clone(s.Resources)
+	for i, reaction := range s.Apply(offset, e) {
+		if next := reaction.Event; next != nil {
+			id := uuid.Must(uuid.NewV7())
+			next.Id, next.Origin, next.Sequence, next.Index = id[:], "p", uint64(offset), uint32(i)
+			if next.At == 0 {
+				next.At = e.At
+			}
+			caused = append(caused, record{reaction.Account, next})
+			continue
+		}
+		op := topic.Partition(reaction.Account, h.partitions)
+		h.tell(op, &wire.Frame{What: &wire.Frame_Output{Output: &wire.Output{
+			Account: reaction.Account.String(), Offset: h.outbox[op], Output: reaction.Output,
+		}}})
+		h.outbox[op]++
+	}
+	h.route(p, offset, s, before, e)
+	s.Changes.Reset()
+	return caused
 }
 
 func (h *House) state(of jid.Bare) *account.State {

@@ -1,0 +1,126 @@
+package edge
+
+import (
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+// maxDirected is how many senders and targets of directed presence an account
+// remembers.
+const maxDirected = 64
+
+// directedTo names who sent directed presence, by full JID, and the resource
+// it was for, none for all available ones.
+type directedTo struct{ from, resource string }
+
+// directed is the newest of its kind: its place in the sender's history and in
+// the addressee's.
+type directed struct {
+	version, offset int64
+	available       bool
+}
+
+// deliverDirected gives the account's sessions directed presence (RFC 6121,
+// section 4.6), unless they were given newer presence of the same full JID.
+func (l *local) deliverDirected(b *batch, d *wire.Directed) {
+	from, target := jid.FromCanonical(d.GetFrom()), directedTo{d.GetFrom(), d.GetResource()}
+	if l.server.followedOf(from.Bare().String()).told(from.Bare().String(), from.Resource(), l) > d.GetVersion() {
+		return
+	}
+	said := preparePresence(d.GetFrom(), d.GetAvailable(), d.GetPresence())
+	l.server.metrics.encoded.Inc()
+	for _, s := range l.sessions() {
+		if d.GetResource() == "" && !s.available.Load() || d.GetResource() != "" && s.resource != d.GetResource() ||
+			l.hasDirected(s, target, d.GetVersion()) {
+			continue
+		}
+		to := l.bare
+		if d.GetResource() != "" {
+			to = s.full
+		}
+		s.out.presence(b, d.GetFrom(), said, to)
+		l.server.metrics.deliveries.Inc()
+	}
+	l.noteDirected(target, directed{d.GetVersion(), d.GetOffset(), d.GetAvailable()})
+}
+
+// hasDirected tells whether the session was given that directed presence, or
+// newer of the same full JID. One event of the sender may end what it directed
+// to the account and what it directed to a resource of it.
+func (l *local) hasDirected(s *session, to directedTo, version int64) bool {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	return l.directed[to].version >= version ||
+		l.directed[directedTo{to.from, ""}].version > version || l.directed[directedTo{to.from, s.resource}].version > version
+}
+
+// overtaken tells whether the session was given directed presence of the full
+// JID that is newer, since it became available: what was before that is
+// answered anew by initial presence (RFC 6121, section 4.3.2).
+func (l *local) overtaken(s *session, full string, version int64) bool {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	if len(l.directed) == 0 {
+		return false
+	}
+	since := s.availableSince.Load()
+	for _, resource := range [...]string{"", s.resource} {
+		if d := l.directed[directedTo{full, resource}]; d.version > version && d.offset > since {
+			return true
+		}
+	}
+	return false
+}
+
+// sharing tells whether the newest presence that the full JID directed to the
+// session is available.
+func (l *local) sharing(s *session, full string) bool {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	all, one := l.directed[directedTo{full, ""}], l.directed[directedTo{full, s.resource}]
+	if one.version > all.version {
+		return one.available
+	}
+	return all.available
+}
+
+func (l *local) noteDirected(to directedTo, d directed) {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	if d.version <= l.directed[to].version {
+		return
+	}
+	if l.directed == nil {
+		l.directed = make(map[directedTo]directed)
+	}
+	if len(l.directed) >= maxDirected {
+		var oldest directedTo
+		for k, v := range l.directed {
+			if oldest.from == "" || v.offset < l.directed[oldest].offset {
+				oldest = k
+			}
+		}
+		delete(l.directed, oldest)
+	}
+	l.directed[to] = d
+}
+
+// told gives the version of what is known of a full JID to the sessions of l
+// as subscribers, -1 if they are not told.
+func (f *followed) told(bare, resource string, l *local) int64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.accounts[bare]
+	if w == nil {
+		return -1
+	}
+	if fo := w.followers[l.bare]; fo == nil || !fo.admitted {
+		return -1
+	}
+	for _, r := range w.registers {
+		if r.resource == resource {
+			return r.version
+		}
+	}
+	return -1
+}

@@ -1,0 +1,137 @@
+package model
+
+import (
+	"maps"
+	"slices"
+)
+
+// connect binds a resource; who had it is thrown out (RFC 6120, section 7.7.2.2).
+func (m *Model) connect(who string, edge int) {
+	name, resource := split(who)
+	a := m.accounts[name]
+	if old := a.sessions[resource]; old != nil {
+		m.end(a, resource)
+	}
+	a.sessions[resource] = &Session{
+		Full: a.bare + "/" + resource, Edge: edge,
+		directed: make(map[string]bool), View: make(map[string]Seen), Roster: make(map[string]string),
+	}
+}
+
+// end ends a session, however (section 4.5.2).
+func (m *Model) end(a *account, resource string) {
+	s := a.sessions[resource]
+	m.withdraw(a, s)
+	delete(a.sessions, resource)
+}
+
+// subscribers are those who see a: contacts with from or both, and a itself
+// (section 4.2.2).
+func (m *Model) subscribers(a *account) []*account {
+	all := []*account{a}
+	for _, name := range slices.Sorted(maps.Keys(a.roster)) {
+		if a.roster[name].from {
+			all = append(all, m.accounts[name])
+		}
+	}
+	return all
+}
+
+// available is initial or subsequent presence (sections 4.2.2 and 4.4.2).
+func (m *Model) available(a *account, s *Session, p Seen, priority int) {
+	initial, took := !s.Available, s.Available && s.priority >= 0
+	s.Available, s.said, s.priority = true, p, priority
+	if initial {
+		// Section 4.2.2: what others would answer to a probe.
+		for _, name := range slices.Sorted(maps.Keys(a.roster)) {
+			if b := m.accounts[name]; a.roster[name].to && b.contact(a.name).from {
+				for _, r := range b.sessions {
+					if r.Available {
+						s.hear(r.Full, &r.said)
+					}
+				}
+			}
+		}
+		for _, r := range a.sessions {
+			if r.Available {
+				s.hear(r.Full, &r.said)
+			}
+		}
+		// Section 3.1.3, rule 4: requests come again until they are answered.
+		for _, name := range slices.Sorted(maps.Keys(a.roster)) {
+			if a.roster[name].askIn {
+				s.Must = append(s.Must, "subscribe "+m.accounts[name].bare)
+				s.May = append(s.May, "subscribe "+m.accounts[name].bare)
+			}
+		}
+	}
+	for _, b := range m.subscribers(a) {
+		b.hearAll(s.Full, &p)
+	}
+	if !took && priority >= 0 {
+		// Section 8.5.2.2.1 and XEP-0160: what was stored.
+		for _, l := range a.waiting {
+			s.Must = append(s.Must, "message "+l.id)
+		}
+		a.waiting = nil
+	}
+}
+
+// withdraw makes a session unavailable (section 4.5.2); who only got directed
+// presence hears of it too (section 4.6.3, rule 2).
+func (m *Model) withdraw(a *account, s *Session) {
+	if s.Available {
+		for _, b := range m.subscribers(a) {
+			b.hearAll(s.Full, nil)
+		}
+	}
+	s.Available, s.said, s.priority = false, Seen{}, 0
+	targets := slices.Sorted(maps.Keys(s.directed))
+	clear(s.directed)
+	for _, to := range targets {
+		m.direct(s, to, nil)
+	}
+	// What a client that is not available saw before means nothing.
+	clear(s.View)
+}
+
+// sendsDirected is presence to one other (section 4.6.3).
+func (m *Model) sendsDirected(a *account, s *Session, to string, p *Seen) {
+	name, _ := split(to)
+	switch {
+	case p == nil:
+		delete(s.directed, to)
+	case !(s.Available && (name == a.name || a.contact(name).from)):
+		s.directed[to] = true
+	}
+	m.direct(s, to, p)
+}
+
+// direct delivers presence of s to a bare or full JID (sections 8.5.2 and
+// 8.5.3). Who sends unavailable is taken off the addressee's lists, if it is
+// there under the same address (section 4.6.1).
+func (m *Model) direct(s *Session, to string, p *Seen) {
+	name, resource := split(to)
+	b := m.accounts[name]
+	if resource == "" {
+		b.hearAll(s.Full, p)
+	} else if r := b.sessions[resource]; r != nil {
+		r.hear(s.Full, p)
+	}
+	if p == nil {
+		for _, r := range b.sessions {
+			delete(r.directed, m.short(s.Full))
+		}
+	}
+}
+
+// short gives "name/resource" of a full JID.
+func (m *Model) short(full string) string {
+	at := len(full)
+	for i := range full {
+		if full[i] == '@' {
+			at = i
+		}
+	}
+	return full[:at] + full[at+1+len(m.domain):]
+}

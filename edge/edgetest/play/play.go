@@ -1,0 +1,266 @@
+package play
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/rollcall/rollcall/edge/edgetest"
+	"github.com/rollcall/rollcall/edge/edgetest/model"
+)
+
+// Server is what is played on.
+type Server interface {
+	// Dial connects a client at an edge and binds the resource.
+	Dial(edge int, user, resource string) (*edgetest.Client, error)
+	// Gone waits until the session of a full JID, whose connection has
+	// ended, is over.
+	Gone(full string) error
+	// Kill ends an edge at once; it returns when the sessions there are over
+	// and the edge that comes in its place takes clients.
+	Kill(edge int) error
+	// Settle waits until all that was stored has had its effects.
+	Settle() error
+	// Waiting gives the number of messages that wait for an account.
+	Waiting(user string) (int, error)
+}
+
+// Play is a model and the clients that do the same on a server.
+type Play struct {
+	server  Server
+	model   *model.Model
+	domain  string
+	clients map[string]*client
+	within  time.Duration // for what must come true
+}
+
+// New makes a play with the accounts of m, which are on the server, too, and
+// know nobody. What must come true must do so within a time.
+func New(s Server, m *model.Model, domain string, within time.Duration) *Play {
+	return &Play{server: s, model: m, domain: domain, clients: make(map[string]*client), within: within}
+}
+
+// Close breaks every client's connection.
+func (p *Play) Close() {
+	for _, c := range p.clients {
+		c.Conn.Close()
+	}
+}
+
+// Do does a command on the server and in the model, and returns when its
+// client has been answered.
+func (p *Play) Do(c model.Command) error {
+	if err := p.act(c); err != nil {
+		return fmt.Errorf("%s: %w", c, err)
+	}
+	p.model.Do(c)
+	switch c.Verb {
+	case "message": // who takes it has it before its resources change
+		user, _, _ := strings.Cut(c.Args[1], "/")
+		return p.eventually(func() error { return p.waiting(user) })
+	case "available": // what initial presence brings is there before it changes
+		if p.clients[c.Who] == nil {
+			return nil
+		}
+		user, _, _ := strings.Cut(c.Who, "/")
+		return p.eventually(func() error {
+			if err := p.clients[c.Who].settle(); err != nil {
+				return err
+			}
+			return errors.Join(p.same(c.Who), p.waiting(user))
+		})
+	}
+	return nil
+}
+
+// waiting compares how many messages wait for an account.
+func (p *Play) waiting(user string) error {
+	n, err := p.server.Waiting(user)
+	if err != nil {
+		return err
+	}
+	if want := p.model.Waiting(user); n != want {
+		return &Difference{user, "waiting messages", want, n}
+	}
+	return nil
+}
+
+func (p *Play) act(c model.Command) error {
+	old := p.clients[c.Who]
+	switch c.Verb {
+	case "kill":
+		return p.kill(int(c.Args[0][0] - '0'))
+	case "connect":
+		user, resource, _ := strings.Cut(c.Who, "/")
+		conn, err := p.server.Dial(int(c.Args[0][0]-'0'), user, resource)
+		if err != nil {
+			return err
+		}
+		p.clients[c.Who] = newClient(conn)
+		if old == nil {
+			return nil
+		}
+		defer old.Conn.Close()
+		_, err = old.Rest()
+		return err
+	}
+	if old == nil {
+		return nil
+	}
+	if c.Verb == "close" || c.Verb == "cut" {
+		delete(p.clients, c.Who)
+		if c.Verb == "cut" {
+			old.Conn.Close()
+		} else if err := old.Close(); err != nil {
+			return err
+		}
+		return p.server.Gone(old.Full)
+	}
+	xml, asks := p.xml(c)
+	if asks {
+		old.asked[c.ID] = true
+	}
+	if err := old.Send(xml); err != nil {
+		return err
+	}
+	if err := old.settle(); err != nil {
+		return err
+	}
+	if c.Verb == "unavailable" {
+		clear(old.view) // nobody is told anything more
+	}
+	return p.server.Settle()
+}
+
+func (p *Play) kill(edge int) error {
+	if err := p.server.Kill(edge); err != nil {
+		return err
+	}
+	for _, who := range p.model.Sessions() {
+		if p.model.Session(who).Edge == edge {
+			p.clients[who].Conn.Close()
+			delete(p.clients, who)
+		}
+	}
+	return nil
+}
+
+// Check compares what every client knows with the model.
+func (p *Play) Check() error {
+	if err := p.eventually(p.compare); err != nil {
+		return err
+	}
+	p.model.Told()
+	for _, c := range p.clients {
+		c.got = nil
+	}
+	return nil
+}
+
+// eventually tries until there is no difference, or the time is over.
+func (p *Play) eventually(try func() error) error {
+	deadline := time.Now().Add(p.within)
+	for {
+		err := try()
+		var d *Difference
+		if !errors.As(err, &d) || time.Now().After(deadline) {
+			return err
+		}
+		time.Sleep(100 * time.Microsecond)
+	}
+}
+
+// Difference tells how server and model differ.
+type Difference struct {
+	Who, What string
+	Want, Got any
+}
+
+// Error tells it in one line.
+func (d *Difference) Error() string {
+	return fmt.Sprintf("%s of %s: should be %v, is %v", d.What, d.Who, d.Want, d.Got)
+}
+
+func (p *Play) compare() error {
+	for range 2 { // the answer to a ping acknowledges; what comes of it may come later
+		for _, who := range slices.Sorted(maps.Keys(p.clients)) {
+			if err := p.clients[who].settle(); err != nil {
+				return fmt.Errorf("%s: %w", who, err)
+			}
+		}
+		if err := p.server.Settle(); err != nil {
+			return err
+		}
+	}
+	for _, who := range p.model.Sessions() {
+		if err := p.same(who); err != nil {
+			return err
+		}
+	}
+	for _, user := range p.model.Accounts() {
+		if err := p.waiting(user); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// same compares what one client knows.
+func (p *Play) same(who string) error {
+	s, c := p.model.Session(who), p.clients[who]
+	switch {
+	case !maps.Equal(s.View, c.view):
+		return &Difference{who, "view", s.View, c.view}
+	case !maps.Equal(s.Roster, c.roster):
+		return &Difference{who, "roster", s.Roster, c.roster}
+	}
+	return told(who, s, c.got)
+}
+
+// told compares what else a client was told: messages in their order, the
+// rest in any.
+func told(who string, s *model.Session, got []string) error {
+	isMessage := func(t string) bool { return strings.HasPrefix(t, "message ") }
+	want, is := keep(s.Must, isMessage), keep(got, isMessage)
+	if !slices.Equal(want, is) {
+		return &Difference{who, "messages", want, is}
+	}
+	left := count(got)
+	for _, t := range s.Must {
+		if left[t] == 0 {
+			return &Difference{who, "stanzas", s.Must, got}
+		}
+		left[t]--
+	}
+	for _, t := range s.May {
+		if left[t] > 0 {
+			left[t]--
+		}
+	}
+	for _, n := range left {
+		if n > 0 {
+			return &Difference{who, "stanzas", s.Must, got}
+		}
+	}
+	return nil
+}
+
+func keep(all []string, is func(string) bool) (kept []string) {
+	for _, t := range all {
+		if is(t) {
+			kept = append(kept, t)
+		}
+	}
+	return kept
+}
+
+func count(all []string) map[string]int {
+	n := make(map[string]int)
+	for _, t := range all {
+		n[t]++
+	}
+	return n
+}

@@ -1,0 +1,87 @@
+package play
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+
+	"github.com/rollcall/rollcall/edge/edgetest/model"
+)
+
+// Random gives commands for a world of so many edges, where each account has
+// two resources. The same seed gives the same commands.
+type Random struct {
+	r     *rand.Rand
+	m     *model.Model
+	edges int
+	n     int
+}
+
+// NewRandom makes one that follows a model.
+func NewRandom(seed uint64, m *model.Model, edges int) *Random {
+	return &Random{r: rand.New(rand.NewPCG(seed, 0)), m: m, edges: edges}
+}
+
+func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
+
+// Next gives a command that does something where the model stands, or mostly.
+func (g *Random) Next() model.Command {
+	g.n++
+	r := g.r
+	names := g.m.Accounts()
+	name := pick(r, names...)
+	resource := pick(r, "1", "2")
+	c := model.Command{ID: fmt.Sprintf("c%d", g.n), Who: name + "/" + resource}
+	other := pick(r, names...)
+	for other == name {
+		other = pick(r, names...)
+	}
+	to := other
+	if r.IntN(2) == 0 {
+		to += "/" + pick(r, "1", "1", "2", "2", "3")
+	}
+	s := g.m.Session(c.Who)
+	do := func(verb string, args ...string) model.Command {
+		c.Verb, c.Args = verb, args
+		return c
+	}
+	if s == nil || r.IntN(60) == 0 {
+		return do("connect", strconv.Itoa(r.IntN(g.edges)))
+	}
+	show := pick(r, "", "", "away", "chat", "dnd", "xa")
+	status := pick(r, "", fmt.Sprintf("s%d", g.n))
+	if !s.Available && r.IntN(3) == 0 {
+		if !s.Interested && r.IntN(4) > 0 {
+			return do("roster")
+		}
+		return do("available", show, status, pick(r, "0", "0", "5", "-1"))
+	}
+	switch n := r.IntN(100); {
+	case n < 20:
+		return do("available", show, status, pick(r, "0", "0", "5", "-1"))
+	case n < 26:
+		return do("unavailable")
+	case n < 30:
+		return do("roster")
+	case n < 55:
+		return do(pick(r, "subscribe", "subscribe", "subscribed", "subscribed", "unsubscribe", "unsubscribed"), other)
+	case n < 59:
+		return do("set", other, pick(r, "", "friend", "foe"), pick(r, "", "work", "home,work"))
+	case n < 62:
+		return do("remove", other)
+	case n < 70:
+		return do("direct", to, show, status)
+	case n < 73:
+		return do("undirect", to)
+	case n < 88:
+		return do("message", pick(r, "chat", "chat", "normal", "headline", "groupchat"), to)
+	case n < 93:
+		return do("cut")
+	case n < 97:
+		return do("close")
+	case n < 98:
+		c.Who = "edge"
+		return do("kill", strconv.Itoa(r.IntN(g.edges)))
+	}
+	return do("connect", strconv.Itoa(r.IntN(g.edges)))
+}
