@@ -13,7 +13,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if serveClients() {
+	if serveClients() || serveLogins() {
 		return
 	}
 	goleak.VerifyTestMain(m)

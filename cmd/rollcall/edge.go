@@ -27,13 +27,14 @@ type edgeCommand struct {
 	ListenHTTPS  string `name:"listen-https" help:"Serve WebSockets (RFC 7395) and /.well-known/host-meta here; empty: nowhere (default 0.0.0.0:5443)." default:"0.0.0.0:5443" placeholder:"HOST:PORT"`
 	ListenHTTP   string `name:"listen-http" help:"The same without TLS, only with --insecure-auth; empty: nowhere (default 0.0.0.0:5280)." default:"0.0.0.0:5280" placeholder:"HOST:PORT"`
 	Certificates string `help:"Folder with DOMAIN.crt and DOMAIN.key; a self-signed certificate is made where there is none (default: certificates, in the working directory)." default:"certificates" type:"path" placeholder:"DIR"`
-	AuthSecret   string `help:"Makes the salts of accounts that do not exist; the same on every edge. Random if empty." placeholder:"SECRET"`
+	AuthSecret   string `help:"Makes tokens, and the salts of accounts that do not exist; the same on every edge. If empty a random one makes salts, and there are no tokens." placeholder:"SECRET"`
 	Register     bool   `help:"Clients may register accounts (XEP-0077)."`
 	InsecureAuth bool   `help:"Allow SASL without TLS, for tests and load."`
 
 	WebsocketURL     string   `name:"websocket-url" help:"Where host-meta says that the WebSocket is, such as behind a proxy; empty: at the host that is asked." placeholder:"URL"`
 	WebsocketOrigins []string `help:"Origins whose pages may open a WebSocket, such as https://*.example.com; none: all, for a page must know a password." placeholder:"ORIGIN"`
 
+	TokenPeriod   time.Duration `help:"A client's token to log in with (XEP-0484) is replaced when it is older, and ends when it is twice as old at most; 0: no tokens." default:"336h"`
 	UnauthTimeout time.Duration `help:"Longest time until a client has authenticated." default:"30s"`
 	MaxStanza     int           `help:"Bytes of one stanza." default:"262144"`
 	MaxResources  int           `help:"Sessions of one account on this edge." default:"20"`
@@ -131,6 +132,9 @@ func (c *edgeCommand) negotiation(store *accounts.Store) (stream.Options, error)
 	o := stream.Options{
 		TLS: stream.ServerTLS(certificate), InsecureAuth: c.InsecureAuth, Credentials: store,
 		Secret: secret, AuthTimeout: c.UnauthTimeout,
+	}
+	if c.AuthSecret != "" && c.TokenPeriod > 0 {
+		o.Tokens, o.TokenPeriod = store, c.TokenPeriod
 	}
 	if c.Register {
 		o.Registrar = store

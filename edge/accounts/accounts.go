@@ -29,11 +29,12 @@ type Log interface {
 
 // A Store keeps the accounts of one domain. It may be used by any goroutine.
 type Store struct {
-	pool   *pgxpool.Pool
-	domain string
-	log    Log
-	lookup *gather.Gatherer[string, *stream.Keys]
-	derive chan struct{} // a token for each password that is being hashed
+	pool    *pgxpool.Pool
+	domain  string
+	log     Log
+	lookup  *gather.Gatherer[string, *stream.Keys]
+	clients *gather.Gatherer[client, *marked]
+	derive  chan struct{} // a token for each password that is being hashed
 }
 
 // An Account is a line of a list.
@@ -53,6 +54,7 @@ const (
 func New(pool *pgxpool.Pool, domain string, log Log) *Store {
 	s := &Store{pool: pool, domain: domain, log: log, derive: make(chan struct{}, runtime.GOMAXPROCS(0))}
 	s.lookup = gather.New(parallelLoads, mostAccounts, s.load)
+	s.clients = gather.New(parallelLoads, mostAccounts, s.loadClients)
 	return s
 }
 
@@ -85,13 +87,18 @@ JOIN auth.account a ON a.account = q.account AND a.live`, accounts)
 			place int64
 			k     stream.Keys
 		)
-		if err := rows.Scan(&place, &k.SHA1.Salt, &k.SHA1.Iterations, &k.SHA1.StoredKey, &k.SHA1.ServerKey,
-			&k.SHA256.Salt, &k.SHA256.Iterations, &k.SHA256.StoredKey, &k.SHA256.ServerKey); err != nil {
+		if err := rows.Scan(append([]any{&place}, places(&k)...)...); err != nil {
 			return nil, err
 		}
 		found[place-1] = &k
 	}
 	return found, rows.Err()
+}
+
+// places are where keyColumns go.
+func places(k *stream.Keys) []any {
+	return []any{&k.SHA1.Salt, &k.SHA1.Iterations, &k.SHA1.StoredKey, &k.SHA1.ServerKey,
+		&k.SHA256.Salt, &k.SHA256.Iterations, &k.SHA256.StoredKey, &k.SHA256.ServerKey}
 }
 
 // Register makes the account username@domain (XEP-0077); its errors are those

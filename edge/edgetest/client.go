@@ -36,16 +36,29 @@ type ClientOptions struct {
 	Direct   bool
 	Web      bool // over WebSocket, under TLS if TLS is not nil
 	User     string
-	Password string        // Password
-	Resource string        // empty: the server chooses
-	Unbound  bool          // stop before the resource is bound
-	Receive  int           // SO_RCVBUF; 0 leaves it
-	Dialer   *net.Dialer   // nil: a plain one
-	Timeout  time.Duration // for everything it does; 20s
+	Password string                  // Password
+	Resource string                  // empty: the server chooses
+	Unbound  bool                    // stop before the resource is bound
+	Receive  int                     // SO_RCVBUF; 0 leaves it
+	Dialer   *net.Dialer             // nil: a plain one
+	Timeout  time.Duration           // for everything it does; 20s
+	Wrap     func(net.Conn) net.Conn // what TLS goes over, if not nil
 }
 
 // Dial connects, logs in and binds.
 func Dial(o ClientOptions) (*Client, error) {
+	c, err := o.connect()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.login(o.withDefaults()); err != nil {
+		c.Conn.Close()
+		return nil, fmt.Errorf("log in %s: %w", o.User, err)
+	}
+	return c, nil
+}
+
+func (o ClientOptions) withDefaults() ClientOptions {
 	if o.Domain == "" {
 		o.Domain = "example.com"
 	}
@@ -58,6 +71,12 @@ func Dial(o ClientOptions) (*Client, error) {
 	if o.Dialer == nil {
 		o.Dialer = new(net.Dialer)
 	}
+	return o
+}
+
+// connect gives a client that has said nothing yet.
+func (o ClientOptions) connect() (*Client, error) {
+	o = o.withDefaults()
 	conn, err := o.dial()
 	if err != nil {
 		return nil, err
@@ -66,12 +85,10 @@ func Dial(o ClientOptions) (*Client, error) {
 		_ = tcp.SetReadBuffer(o.Receive)
 	}
 	_ = conn.SetDeadline(time.Now().Add(o.Timeout))
-	c := &Client{Conn: conn, domain: o.Domain}
-	if err := c.login(o); err != nil {
-		conn.Close()
-		return nil, fmt.Errorf("log in %s: %w", o.User, err)
+	if o.Wrap != nil {
+		conn = o.Wrap(conn)
 	}
-	return c, nil
+	return &Client{Conn: conn, domain: o.Domain}, nil
 }
 
 func (o ClientOptions) dial() (net.Conn, error) {

@@ -38,6 +38,7 @@ type credentials struct {
 	house *House
 	mu    sync.Mutex
 	keys  map[jid.Bare]bool
+	marks map[string]stream.Mark // by account and client
 }
 
 func (c *credentials) add(account jid.Bare) {

@@ -58,7 +58,7 @@ func (h *House) Open(o edge.Options) (*Edge, error) {
 	}
 	if o.Stream.Credentials == nil {
 		o.Stream = stream.Options{
-			TLS: o.Stream.TLS, InsecureAuth: true, Credentials: &h.credentials, Registrar: registrar{h}, Secret: make([]byte, 16),
+			TLS: o.Stream.TLS, InsecureAuth: true, Credentials: &h.credentials, Registrar: registrar{h}, Tokens: &h.credentials, Secret: make([]byte, 16),
 		}
 	}
 	h.credentials.house = h
