@@ -2,11 +2,13 @@ package edge
 
 import (
 	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/message"
 )
 
 // contentOf finds in a message what decides whether it is kept and copied.
-func contentOf(inner []byte) (c message.Content) {
+// claims tells that it has something which mayNotSay must look at.
+func contentOf(inner []byte) (c message.Content, claims bool) {
 	for child := range stanza.Children(inner) {
 		switch local := child.Local(); child.Space() {
 		case stanza.NSClient:
@@ -31,6 +33,9 @@ func contentOf(inner []byte) (c message.Content) {
 		case stanza.NSReceipts, stanza.NSMarkers:
 			c.Messaging, c.Other = true, true
 		case stanza.NSStanzaID:
+			claims = claims || local == "stanza-id"
+		case stanza.NSDelay:
+			claims = true
 		case stanza.NSCarbons:
 			switch local {
 			case "private":
@@ -50,5 +55,20 @@ func contentOf(inner []byte) (c message.Content) {
 			c.Other = true
 		}
 	}
-	return c
+	return c, claims
+}
+
+// mayNotSay tells that a client says something which this server alone may
+// say of a message to the account to: its id for one of the two accounts
+// (XEP-0359, section 6), or that it was delayed here (XEP-0203, section 5).
+func (s *session) mayNotSay(c stanza.Child, to jid.Bare) bool {
+	switch {
+	case c.Is(stanza.NSStanzaID, "stanza-id"):
+		by, err := jid.Parse(c.Attr("by"))
+		return err == nil && !by.IsFull() && (by.Bare() == to || by.Bare() == s.local.account)
+	case c.Is(stanza.NSDelay, "delay"):
+		from, err := jid.Parse(c.Attr("from"))
+		return err == nil && from.Local() == "" && from.Domain() == s.server.opts.Domain
+	}
+	return false
 }

@@ -38,7 +38,7 @@ func TestContent(t *testing.T) {
 		{"XEP-0384 encrypted without body", "<encrypted xmlns='eu.siacs.conversations.axolotl'/>", true, message.AllCopies},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got := contentOf([]byte(c.inner))
+			got, _ := contentOf([]byte(c.inner))
 			if keep := message.Storable(message.Chat, got); keep != c.keep {
 				t.Errorf("kept: %v", keep)
 			}
@@ -46,5 +46,24 @@ func TestContent(t *testing.T) {
 				t.Errorf("copies: %d", copies)
 			}
 		})
+	}
+}
+
+// Of type normal a message without a body is copied for what it says in
+// conversations (XEP-0280, section 6.1).
+func TestContentOfNormal(t *testing.T) {
+	for inner, copies := range map[string]message.Copies{
+		"<body>a</body>":                                                message.AllCopies,
+		"<subject>s</subject>":                                          message.NoCopies,
+		"<x xmlns='urn:x'/>":                                            message.NoCopies,
+		"<received xmlns='urn:xmpp:receipts' id='m'/>":                  message.AllCopies,
+		"<displayed xmlns='urn:xmpp:chat-markers:0' id='m'/>":           message.AllCopies,
+		"<paused xmlns='http://jabber.org/protocol/chatstates'/>":       message.AllCopies,
+		"<x xmlns='jabber:x:conference' jid='r@c'/>":                    message.AllCopies,
+		"<x xmlns='http://jabber.org/protocol/muc#user'><decline/></x>": message.SentCopies,
+	} {
+		if content, _ := contentOf([]byte(inner)); message.Copied(message.Normal, content) != copies {
+			t.Errorf("%s: copies: %d", inner, message.Copied(message.Normal, content))
+		}
 	}
 }

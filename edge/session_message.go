@@ -41,14 +41,11 @@ func (s *session) takeMessage(st *stanza.Stanza) {
 		return
 	}
 	m := st.Message()
-	inner := st.Inner
-	if _, ok := stanza.Find(inner, stanza.NSStanzaID, "stanza-id"); ok {
-		// Only the recipient's server speaks for it (XEP-0359, section 6).
-		inner = stanza.Without(inner, func(c stanza.Child) bool {
-			return c.Is(stanza.NSStanzaID, "stanza-id") && c.Attr("by") == to.Bare().String()
-		})
+	kind, inner := messageTypes[m.Type], st.Inner
+	content, claims := contentOf(inner)
+	if claims {
+		inner = stanza.Without(inner, func(c stanza.Child) bool { return s.mayNotSay(c, to.Bare()) })
 	}
-	kind, content := messageTypes[m.Type], contentOf(inner)
 	if content.Copy {
 		// A server alone makes copies (XEP-0280, section 11); and the error that
 		// answers one must not reach who sent the message (section 10.3).
