@@ -30,6 +30,7 @@ type watched struct {
 	bare      string
 	registers []*register
 	followers map[string]*follower // by bare JID; never empty
+	heard     int64                // the next offset of which there may be news of its nodes
 }
 
 // register holds the newest presence of one full JID; of two, the higher

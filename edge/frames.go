@@ -62,6 +62,8 @@ func (s *Server) Frames(partition int32, frames []*wire.Frame) {
 			locked = false
 		}
 		switch what := frame.GetWhat().(type) {
+		case *wire.Frame_NodeNews:
+			part.news(&b, what.NodeNews)
 		case *wire.Frame_Directed:
 			if l := sh.find(what.Directed.GetAccount()); l != nil {
 				l.deliverDirected(&b, what.Directed)
@@ -102,7 +104,11 @@ func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
 	}
 	switch out := o.GetOutput().GetKind().(type) {
 	case *event.Output_RosterPush:
-		l.push(b, out.RosterPush)
+		if began := l.push(b, out.RosterPush); began != "" {
+			for _, x := range l.sessions() {
+				x.post(func() { x.giveLastOf(began) })
+			}
+		}
 		for _, x := range l.sessions() {
 			x.post(func() { x.pushRoster(out.RosterPush) })
 		}

@@ -190,12 +190,13 @@ func (l *local) setContacts(r *Roster) {
 	b.flush()
 }
 
-// push keeps the contacts what the roster says.
-func (l *local) push(b *batch, p *event.RosterPush) {
+// push keeps the contacts what the roster says. It gives the contact that the
+// account follows from now on, if any.
+func (l *local) push(b *batch, p *event.RosterPush) (began string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended || p.GetVersion() < l.asOf {
-		return
+		return ""
 	}
 	contact := p.GetItem().GetContact()
 	if !p.GetItem().GetPendingIn() {
@@ -203,7 +204,7 @@ func (l *local) push(b *batch, p *event.RosterPush) {
 	}
 	v, known := l.contacts[contact]
 	if known && v >= p.GetVersion() {
-		return
+		return ""
 	}
 	switch to := p.GetItem().GetTo() && !p.GetItem().GetRemoved(); {
 	case to:
@@ -213,11 +214,24 @@ func (l *local) push(b *batch, p *event.RosterPush) {
 		l.contacts[contact] = p.GetVersion()
 		if !known {
 			l.server.followedOf(contact).follow(contact, l)
+			began = contact
 		}
 	case known:
 		delete(l.contacts, contact)
 		l.server.followedOf(contact).unfollow(b, contact, l)
 	}
+	return began
+}
+
+// follows gives whom the account follows, itself too.
+func (l *local) follows() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := make([]string, 0, len(l.contacts)+1)
+	for contact := range l.contacts {
+		all = append(all, contact)
+	}
+	return append(all, l.bare)
 }
 
 // request notes who asks to subscribe. l.mu is held.

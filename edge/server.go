@@ -10,6 +10,7 @@ package edge
 
 import (
 	"context"
+	"crypto/sha1"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -41,6 +42,7 @@ type Server struct {
 	asked    asked
 	tokens   tokens
 	started  time.Time
+	caps     capabilities
 	unbound  chan struct{} // a token for each connection that negotiates
 
 	listeners []net.Listener
@@ -71,6 +73,12 @@ func New(o Options) (*Server, error) {
 	o.Stream.Carbons, o.Stream.SM = true, true
 	o.Stream.Features = append(slices.Clone(o.Stream.Features), "<sm xmlns='"+stanza.NSSM+"'/>"...)
 	s := &Server{opts: o, log: o.Logger, metrics: newMetrics(o.Registry), sessions: make(map[*session]struct{}), started: time.Now()}
+	ver, err := capsVer(s.info(atServer), sha1.New)
+	if err != nil {
+		return nil, err
+	}
+	s.caps.ver = ver
+	s.opts.Stream.Features = append(s.opts.Stream.Features, s.caps.feature()...)
 	s.unbound = make(chan struct{}, o.MaxUnbound)
 	s.tokens = newTokens(o.Stream.Secret)
 	slow := &stanza.StreamError{Condition: stanza.StreamConstraint, Text: "too slow to read"}

@@ -43,8 +43,8 @@ func init() {
 		{stanza.NSRoster, "query"}:    {get: getsRoster, set: setsRoster, at: atSelf | atOther},
 		{stanza.NSPing, "ping"}:       {get: (*session).pong, at: atServer | atSelf, feature: stanza.NSPing},
 		{stanza.NSSession, "session"}: {set: (*session).pong, at: atServer | atSelf},
-		{stanza.NSDiscoInfo, "query"}: {get: (*session).discoInfo, at: atServer | atSelf, feature: stanza.NSDiscoInfo},
-		{stanza.NSDiscoItem, "query"}: {get: (*session).discoItems, at: atServer | atSelf, feature: stanza.NSDiscoItem},
+		{stanza.NSDiscoInfo, "query"}: {get: (*session).discoInfo, at: atServer | atSelf | atOther, feature: stanza.NSDiscoInfo},
+		{stanza.NSDiscoItem, "query"}: {get: (*session).discoItems, at: atServer | atSelf | atOther, feature: stanza.NSDiscoItem},
 		{stanza.NSRegister, "query"}: {
 			get: (*session).register, set: (*session).register, at: atServer | atSelf, feature: stanza.NSRegister,
 			on: func(s *Server) bool { return s.opts.Accounts != nil },
@@ -58,7 +58,7 @@ func init() {
 
 // furtherFeatures are those that are no service, by place.
 var furtherFeatures = map[place][]string{
-	atServer: {stanza.NSRoster, "msgoffline", stanza.NSCarbons},
+	atServer: {stanza.NSCaps, stanza.NSRoster, "msgoffline", stanza.NSCarbons},
 	atSelf:   {stanza.NSStanzaID, stanza.NSCarbons},
 }
 

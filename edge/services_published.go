@@ -18,5 +18,11 @@ func publishedServices() map[payloadName]service {
 		{stanza.NSPrivate, "query"}: {
 			get: (*session).getPrivate, set: (*session).setPrivate, at: atSelf | atOther, feature: stanza.NSPrivate, on: published,
 		},
+		{stanza.NSPubSub, "pubsub"}: {
+			get: (*session).pubsub, set: (*session).pubsub, at: atSelf | atOther, on: published,
+		},
+		{stanza.NSPubOwner, "pubsub"}: {
+			get: (*session).ownerPubsub, set: (*session).ownerPubsub, at: atSelf | atOther, on: published,
+		},
 	}
 }

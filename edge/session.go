@@ -58,7 +58,9 @@ type session struct {
 	positions   map[int32]int64     // last offset of its own appends, by partition
 	rosterAfter int64               // what a roster must have: all of its partition below this offset
 	nodesAfter  int64               // the same of nodes and storage
-	closed      chan struct{}       // closed when its end is in the log, or never will be
+	caps        *clientCaps         // what its client announces; nil before it does
+	notified    atomic.Pointer[notified]
+	closed      chan struct{} // closed when its end is in the log, or never will be
 }
 
 // reader gives the client's stanzas, as stanza.Reader does.

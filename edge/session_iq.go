@@ -29,6 +29,7 @@ func (s *session) takeIQ(st *stanza.Stanza) {
 		s.forward(st, to)
 	case !asked:
 		// The answer to a roster push or to a ping of ours: nothing hangs on it.
+		s.takeCaps(st, payload)
 	case to.IsFull():
 		s.fail(st, stanza.NewError(stanza.ServiceUnavailable, ""))
 	default:

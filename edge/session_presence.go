@@ -83,6 +83,7 @@ var verbTypes = map[event.Verb]string{
 func (s *session) broadcast(st *stanza.Stanza, said *event.Presence) {
 	if st.Type == "unavailable" {
 		s.presence = nil
+		s.forgetGiven()
 		if s.available.Swap(false) {
 			s.echo.Store(true)
 		}
@@ -91,6 +92,7 @@ func (s *session) broadcast(st *stanza.Stanza, said *event.Presence) {
 		return
 	}
 	s.echo.Store(false)
+	s.hearCaps(said.GetPayload())
 	available := &event.PresenceAvailable{Resource: s.resource, Presence: said}
 	s.presence = s.stamp(&event.Event{Kind: &event.Event_PresenceAvailable{PresenceAvailable: available}})
 	s.appendPresence(func(err error) { s.fail(st, err) })
@@ -138,6 +140,7 @@ func (s *session) becomeAvailable() {
 	s.available.Store(true)
 	if s.local.loaded() {
 		s.local.showAll(s)
+		s.giveLast()
 		return
 	}
 	go func() {
@@ -155,6 +158,7 @@ func (s *session) loadContacts(ctx context.Context) {
 		s.post(func() {
 			if s.available.Load() {
 				s.local.showAll(s)
+				s.giveLast()
 			}
 		})
 		return

@@ -38,6 +38,8 @@ func (p *partition) event(offset int64, name string, e *event.Event) {
 		}
 	case *event.Event_RosterItemRemoved:
 		p.revoke(offset, name, k.RosterItemRemoved.GetContact())
+	case *event.Event_NodeItemPublished, *event.Event_NodeItemRetracted, *event.Event_NodeDeleted:
+		p.news(offset, name, e)
 	case *event.Event_EdgeLost:
 		p.edgeLost(offset, e, k.EdgeLost)
 	case *event.Event_AccountDeleted:

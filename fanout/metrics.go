@@ -19,10 +19,11 @@ const (
 	kindSuperseded
 	kindAnswer
 	kindIq
+	kindNews
 	kindCount
 )
 
-var kindNames = [kindCount]string{"presence", "admission", "directed", "message", "carbon", "output", "superseded", "answer", "iq"}
+var kindNames = [kindCount]string{"presence", "admission", "directed", "message", "carbon", "output", "superseded", "answer", "iq", "news"}
 
 // metrics answer: is it sent, how late, and what waits?
 type metrics struct {

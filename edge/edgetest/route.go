@@ -42,6 +42,9 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 			h.routeAgain(p, s)
 		}
 	}
+	if n := wire.NewsOf(bare, offset, e); n != nil {
+		h.tell(p, &wire.Frame{What: &wire.Frame_NodeNews{NodeNews: n}})
+	}
 	switch kind := e.GetKind().(type) {
 	case *event.Event_DirectedReceived:
 		d := kind.DirectedReceived

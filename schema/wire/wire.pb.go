@@ -1384,11 +1384,13 @@ type NodeNews struct {
 	Node    string                 `protobuf:"bytes,3,opt,name=node,proto3" json:"node,omitempty"`
 	Access  event.Access           `protobuf:"varint,4,opt,name=access,proto3,enum=rollcall.event.v1.Access" json:"access,omitempty"`
 	// One of published, retracted, purged and deleted.
-	Item          string `protobuf:"bytes,5,opt,name=item,proto3" json:"item,omitempty"`
-	Payload       []byte `protobuf:"bytes,6,opt,name=payload,proto3" json:"payload,omitempty"`
-	Retracted     bool   `protobuf:"varint,7,opt,name=retracted,proto3" json:"retracted,omitempty"`
-	Purged        bool   `protobuf:"varint,8,opt,name=purged,proto3" json:"purged,omitempty"`
-	Deleted       bool   `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	Item      string `protobuf:"bytes,5,opt,name=item,proto3" json:"item,omitempty"`
+	Payload   []byte `protobuf:"bytes,6,opt,name=payload,proto3" json:"payload,omitempty"`
+	Retracted bool   `protobuf:"varint,7,opt,name=retracted,proto3" json:"retracted,omitempty"`
+	Purged    bool   `protobuf:"varint,8,opt,name=purged,proto3" json:"purged,omitempty"`
+	Deleted   bool   `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	// The resource that did it.
+	Resource      string `protobuf:"bytes,10,opt,name=resource,proto3" json:"resource,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1484,6 +1486,13 @@ func (x *NodeNews) GetDeleted() bool {
 		return x.Deleted
 	}
 	return false
+}
+
+func (x *NodeNews) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
 }
 
 // Message is a message for chosen sessions of an account.
@@ -1924,7 +1933,7 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\x02to\x18\x06 \x01(\tR\x02to\x124\n" +
 	"\amessage\x18\a \x01(\v2\x1a.rollcall.event.v1.MessageR\amessage\x12\x0e\n" +
 	"\x02id\x18\b \x01(\fR\x02id\x12\x0e\n" +
-	"\x02at\x18\t \x01(\x03R\x02at\"\x81\x02\n" +
+	"\x02at\x18\t \x01(\x03R\x02at\"\x9d\x02\n" +
 	"\bNodeNews\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
@@ -1934,7 +1943,9 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\apayload\x18\x06 \x01(\fR\apayload\x12\x1c\n" +
 	"\tretracted\x18\a \x01(\bR\tretracted\x12\x16\n" +
 	"\x06purged\x18\b \x01(\bR\x06purged\x12\x18\n" +
-	"\adeleted\x18\t \x01(\bR\adeleted\"\xe9\x01\n" +
+	"\adeleted\x18\t \x01(\bR\adeleted\x12\x1a\n" +
+	"\bresource\x18\n" +
+	" \x01(\tR\bresource\"\xe9\x01\n" +
 	"\aMessage\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1a\n" +

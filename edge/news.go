@@ -1,0 +1,205 @@
+package edge
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/privacy"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+// notified is what a session's client hears of nodes. While last items are
+// being read it remembers which news overtook them.
+type notified struct {
+	mu      sync.Mutex
+	wanted  []string // nodes, sorted; shared, never changed
+	reading int
+	seen    map[nodeOf]int64 // version of the newest news; nil unless reading
+
+	given map[string]bool // nodes whose last items were read since the client became available; the mailbox's
+}
+
+type nodeOf struct{ account, node string }
+
+// wants says of which nodes the client wants news.
+func (s *session) wants(nodes []string) {
+	n := s.notified.Load()
+	if n == nil {
+		if len(nodes) == 0 {
+			return
+		}
+		n = new(notified)
+		s.notified.Store(n)
+	}
+	n.mu.Lock()
+	n.wanted = nodes
+	n.mu.Unlock()
+	s.giveLast()
+}
+
+// giveLast gives the client the last items of nodes that it wants and was not
+// given since it became available: of the accounts that it follows, and of its
+// own (XEP-0163, section 4.3.4).
+func (s *session) giveLast() {
+	n := s.notified.Load()
+	if n == nil || s.ended || !s.available.Load() || !s.local.loaded() {
+		return
+	}
+	var nodes []string
+	for _, name := range n.wanted {
+		if !n.given[name] {
+			nodes = append(nodes, name)
+		}
+	}
+	if len(nodes) == 0 {
+		return
+	}
+	if n.given == nil {
+		n.given = make(map[string]bool, len(nodes))
+	}
+	for _, name := range nodes {
+		n.given[name] = true
+	}
+	s.readLast(n, s.local.follows(), nodes, func() {
+		for _, name := range nodes {
+			delete(n.given, name)
+		}
+		s.server.later(s, time.Now().Add(s.server.opts.RetryEvery), s.giveLast)
+	})
+}
+
+// forgetGiven is called when the client is not available any more.
+func (s *session) forgetGiven() {
+	if n := s.notified.Load(); n != nil {
+		n.given = nil
+	}
+}
+
+// giveLastOf gives the client the last items of an account that it begins to
+// follow.
+func (s *session) giveLastOf(account string) {
+	if n := s.notified.Load(); n != nil && !s.ended && s.available.Load() && len(n.given) > 0 {
+		s.readLast(n, []string{account}, n.wanted, func() {})
+	}
+}
+
+// readLast reads last items and gives them to the client, but for those that
+// newer news came before. It calls failed in the mailbox if they cannot be read.
+func (s *session) readLast(n *notified, accounts, nodes []string, failed func()) {
+	n.mu.Lock()
+	n.reading++
+	n.mu.Unlock()
+	go func() {
+		ctx, cancel := s.server.context(s.server.opts.ReadIn)
+		defer cancel()
+		items, err := s.server.opts.Published.LastItems(ctx, s.local.account, accounts, nodes)
+		var b batch
+		n.mu.Lock()
+		for _, i := range items {
+			if n.seen[nodeOf{i.Account, i.Node}] < i.Item.Version && s.available.Load() && s.mayHear(i.Account, i.Policy, "") {
+				said := prepareNews(&wire.NodeNews{Account: i.Account, Node: i.Node, Item: i.Item.ID, Payload: i.Item.Payload},
+					stanza.AppendDelay(nil, i.Account, time.UnixMicro(i.Item.At)))
+				s.out.write(&b, func(dst []byte) []byte { return said.AppendTo(dst, s.full) }, nil)
+			}
+		}
+		if n.reading--; n.reading == 0 {
+			n.seen = nil
+		}
+		n.mu.Unlock()
+		b.flush()
+		if err != nil {
+			s.server.log.Warn("last items not read", "account", s.local.bare, "err", err)
+			s.post(failed)
+		}
+	}()
+}
+
+// mayHear tells whether news that a resource of the account caused may reach
+// this session, by the policies of both.
+func (s *session) mayHear(account string, of *event.Policy, resource string) bool {
+	return account == s.local.bare || !privacy.Hides(of, resource, s.jid()) && s.lets(privacy.Message, jid.FromCanonical(account))
+}
+
+// news gives the account's sessions on this edge, and those of its followers,
+// what happened to a node, if they want it (XEP-0163, section 4.3).
+func (f *followed) news(b *batch, n *wire.NodeNews) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.accounts[n.GetAccount()]
+	if w == nil || n.GetOffset() < w.heard {
+		return
+	}
+	w.heard = n.GetOffset() + 1
+	var said *stanza.Prepared
+	for _, fo := range w.followers {
+		self := fo.local.bare == w.bare
+		if !self && (!fo.admitted || n.GetAccess() == event.Access_ACCESS_OWNER) {
+			continue
+		}
+		for _, s := range fo.local.sessions() {
+			if !s.available.Load() || !s.wantsNews(n) || !s.mayHear(w.bare, w.policyOf(), n.GetResource()) {
+				continue
+			}
+			if said == nil {
+				said = prepareNews(n, nil)
+			}
+			s.hearNews(b, n, said)
+			f.metrics.deliveries.Inc()
+		}
+	}
+}
+
+// wantsNews tells whether the client wants to hear of the node.
+func (s *session) wantsNews(n *wire.NodeNews) bool {
+	known := s.notified.Load()
+	if known == nil {
+		return false
+	}
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	_, ok := slices.BinarySearch(known.wanted, n.GetNode())
+	return ok
+}
+
+// hearNews writes the news, in one order with last items.
+func (s *session) hearNews(b *batch, n *wire.NodeNews, said *stanza.Prepared) {
+	known := s.notified.Load()
+	known.mu.Lock()
+	defer known.mu.Unlock()
+	if known.reading > 0 {
+		if known.seen == nil {
+			known.seen = make(map[nodeOf]int64)
+		}
+		known.seen[nodeOf{n.GetAccount(), n.GetNode()}] = n.GetOffset()
+	}
+	s.out.write(b, func(dst []byte) []byte { return said.AppendTo(dst, s.full) }, nil)
+}
+
+// prepareNews encodes a notification for all who hear it (XEP-0060, sections
+// 7.1.2.1, 7.2.2.1, 8.4.2 and 8.5.2), with more after it.
+func prepareNews(n *wire.NodeNews, extra []byte) *stanza.Prepared {
+	inner := []byte("<event xmlns='" + stanza.NSPubEvent + "'>")
+	node := func(name, end string) {
+		inner = append(append(inner, '<'), name...)
+		inner = append(stanza.AppendAttr(inner, "node", n.GetNode()), end...)
+	}
+	switch {
+	case n.GetDeleted():
+		node("delete", "/>")
+	case n.GetPurged():
+		node("purge", "/>")
+	case n.GetRetracted():
+		node("items", "><retract")
+		inner = append(stanza.AppendAttr(inner, "id", n.GetItem()), "/></items>"...)
+	default:
+		node("items", ">")
+		inner = append(appendItem(inner, n.GetItem(), n.GetPayload()), "</items>"...)
+	}
+	inner = append(inner, "</event>"...)
+	said := stanza.PrepareMessage(stanza.Header{Type: "headline", From: n.GetAccount()}, inner, extra)
+	return &said
+}
