@@ -216,7 +216,9 @@ func TestOwnersRequests(t *testing.T) {
 	p.asks("juliet/balcony", "get", "", owner("<affiliations node='n'/>"), pubsubFailure("cancel", "feature-not-implemented", "unsupported"))
 	// 7.2: retracted.
 	p.asks("juliet/balcony", "set", "", publish("n", "1", mood), "result ")
-	retract := func(node, id string) string { return pubsub("<retract node='" + node + "'><item id='" + id + "'/></retract>") }
+	retract := func(node, id string) string {
+		return pubsub("<retract node='" + node + "'><item id='" + id + "'/></retract>")
+	}
 	p.asks("romeo/orchard", "set", juliet, retract("n", "1"), failure("auth", "forbidden"))
 	p.asks("juliet/balcony", "set", "", retract("n", "9"), failure("cancel", "item-not-found"))
 	p.asks("juliet/balcony", "set", "", retract("k", "1"), failure("cancel", "item-not-found"))
