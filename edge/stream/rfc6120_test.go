@@ -7,111 +7,124 @@ import (
 	"github.com/rollcall/rollcall/edge/stanza"
 )
 
-func TestRFC6120_4_7_Header(t *testing.T) {
-	const ns = " xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'"
-	ids := make(map[string]bool)
+// with gives a stream header with other attributes.
+func with(attrs string) string {
+	return strings.Replace(clientHeader, "to='example.org' version='1.0'", "to='example.org'"+attrs, 1)
+}
+
+// header opens a stream with these attributes and gives the server's.
+func (c *client) header(attrs string) stanza.StreamHeader {
+	c.t.Helper()
+	c.send(with(attrs))
+	c.d.Restart()
+	h, err := c.d.Open()
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return h
+}
+
+// Rules of RFC 6120 for a stream's beginning, by section.
+func TestRFC6120Headers(t *testing.T) {
+	o, _ := options()
+	o.Direct = true
+	connect := func(t *testing.T) *client {
+		c := dial(t, t.Context(), o)
+		c.handshake(0)
+		return c
+	}
 	for _, x := range []struct{ name, attrs, to, lang string }{
-		{"4.7.2 without a from there is no to", "", "", "en"},
-		{"4.7.2 with a from there is", " from='juliet@example.org'", "juliet@example.org", "en"},
-		{"4.7.2 the bare JID", " from='Juliet@example.org/balcony'", "juliet@example.org", "en"},
-		{"4.7.4 the client's language", " xml:lang='de'", "", "de"},
+		{"4.7.1 no from, no to", " version='1.0'", "", "en"},
+		{"4.7.1 to is the bare JID of from", " from='juliet@example.org' version='1.0'", "juliet@example.org", "en"},
+		{"4.7.1 of a full JID, too", " from='juliet@example.org/balcony' version='1.0'", "juliet@example.org", "en"},
+		{"4.7.4 the client's language", " xml:lang='it' version='1.0'", "", "it"},
+		{"4.7.5 a higher minor version", " version='1.10'", "", "en"},
+		{"4.7.5 a higher major version", " version='11.0'", "", "en"},
+		{"4.7.5 leading zeros", " version='01.00'", "", "en"},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			o, _ := options()
-			c := dial(t, t.Context(), o)
-			c.send("<?xml version='1.0'?><stream:stream to='example.org' version='1.0'" + x.attrs + ns + ">")
-			h, err := c.d.Open()
-			if err != nil || h.To != x.to || h.Lang != x.lang || h.From != "example.org" || h.Version != "1.0" || h.Content != stanza.NSClient {
-				t.Errorf("%+v %v", h, err)
+			c := connect(t)
+			h := c.header(x.attrs)
+			if h.To != x.to || h.Lang != x.lang || h.From != "example.org" || h.Version != "1.0" {
+				t.Fatalf("%+v", h)
 			}
-			if len(h.ID) < 20 || ids[h.ID] {
-				t.Errorf("4.7.3: id %q", h.ID)
-			}
-			ids[h.ID] = true
 			c.next("features")
 		})
 	}
-	t.Run("4.7.5 a newer version", func(t *testing.T) {
-		o, _ := options()
-		c := dial(t, t.Context(), o)
-		c.send("<stream:stream to='example.org' version='1.11'" + ns + ">")
-		if h, err := c.d.Open(); err != nil || h.Version != "1.0" {
-			t.Errorf("%+v %v", h, err)
-		}
-		c.next("features")
-	})
-	for name, from := range map[string]string{"another account": "romeo@example.org", "malformed": "@"} {
-		t.Run("4.9.3.9 after authentication, "+name, func(t *testing.T) {
-			o, _ := options()
-			c := dial(t, t.Context(), o)
-			c.startTLS(0)
-			c.ask(auth("PLAIN", "\x00juliet\x00capulet"), "success")
-			c.d.Restart()
-			c.send("<stream:stream from='" + from + "' to='example.org' version='1.0'" + ns + ">")
-			if _, err := c.d.Open(); err != nil {
-				t.Fatal(err)
-			}
-			c.wantStreamError(stanza.InvalidFrom)
-		})
-	}
-}
-
-func TestRFC6120_4_3_2_Features(t *testing.T) {
-	o, _ := options()
-	c := dial(t, t.Context(), o)
-	f := c.startTLS(0) // it has looked at those in the clear: TLS alone, required
-	if f.Child(stanza.NSTLS, "starttls") != nil || f.Child(stanza.NSSASL, "mechanisms") == nil || f.Child(stanza.NSBind, "bind") != nil {
-		t.Errorf("under TLS: %s", f.Bytes())
-	}
-	c.ask(auth("PLAIN", "\x00juliet\x00capulet"), "success")
-	f = c.open()
-	if f.Child(stanza.NSTLS, "starttls") != nil || f.Child(stanza.NSSASL, "mechanisms") != nil || f.Child(stanza.NSBind, "bind").Child(stanza.NSBind, "required") == nil {
-		t.Errorf("authenticated: %s", f.Bytes())
-	}
-}
-
-func TestRFC6120_7_7_3_BindRetries(t *testing.T) {
-	o, _ := options()
-	c := dial(t, t.Context(), o)
-	c.login()
-	bad := "<iq type='set' id='1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>" + strings.Repeat("x", 1100) + "</resource></bind></iq>"
-	for range 10 {
-		if e := c.ask(bad, "iq"); e.Attr("type") != "error" {
-			t.Fatalf("%s", e.Bytes())
-		}
-	}
-	c.send(bad)
-	if e := c.next("iq"); e.Attr("type") != "error" {
-		t.Fatalf("%s", e.Bytes())
-	}
-	c.wantStreamError(stanza.PolicyViolation)
-}
-
-// What comes in the stream of a client that has authenticated is held to the
-// same rules as before.
-func TestRFC6120_4_9_1_2_ErrorsDuringSetup(t *testing.T) {
 	for _, x := range []struct {
-		name, in string
-		want     stanza.StreamCondition
+		name, attrs string
+		want        stanza.StreamCondition
 	}{
-		{"not well-formed", "<stream:stream to=example.org>", stanza.NotWellFormed},
-		{"server namespace", "<stream:stream to='example.org' version='1.0' xmlns='jabber:server' xmlns:stream='http://etherx.jabber.org/streams'>", stanza.InvalidNamespace},
-		{"no version", "<stream:stream to='example.org' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", stanza.UnsupportedVersion},
-		{"another domain", "<stream:stream to='example.net' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", stanza.HostUnknown},
-		{"not a stream", "<stream:features to='example.org' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", stanza.BadFormat},
+		{"4.7.5 a version that is none", " version='one'", stanza.UnsupportedVersion},
+		{"4.9.3.9 from another domain", " from='juliet@example.com' version='1.0'", stanza.InvalidFrom},
+		{"4.9.3.9 from no JID", " from='@@' version='1.0'", stanza.InvalidFrom},
 	} {
 		t.Run(x.name, func(t *testing.T) {
-			o, _ := options()
-			c := dial(t, t.Context(), o)
-			c.startTLS(0)
-			c.ask(auth("PLAIN", "\x00juliet\x00capulet"), "success")
-			c.d.Restart()
-			c.send(x.in)
-			// The opening tag comes first, whatever is wrong with the client's.
-			if h, err := c.d.Open(); err != nil || h.From != "example.org" {
-				t.Fatalf("%+v %v", h, err)
+			c := connect(t)
+			if h := c.header(x.attrs); h.From != "example.org" || h.ID == "" {
+				t.Fatalf("%+v", h) // 4.9.1.2: the header comes first
 			}
 			c.wantStreamError(x.want)
 		})
 	}
+	for _, x := range []struct {
+		name, from string
+		want       stanza.StreamCondition // empty: goes on
+	}{
+		{"4.9.3.9 from whom it has not authenticated as", "romeo@example.org", stanza.InvalidFrom},
+		{"4.9.3.9 from the domain, authenticated", "example.org", stanza.InvalidFrom},
+		{"4.9.3.9 from itself, spelled otherwise", "Juliet@EXAMPLE.org/balcony", ""},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := connect(t)
+			first := c.header(" version='1.0'")
+			c.next("features")
+			c.ask(auth("PLAIN", plain), "success")
+			h := c.header(" from='" + x.from + "' version='1.0'")
+			if h.ID == first.ID || len(h.ID) < 16 {
+				t.Fatal("4.3.3, 4.7.3: the new stream's id is the old one's")
+			}
+			if x.want != "" {
+				c.wantStreamError(x.want)
+			} else if f := c.next("features"); f.Child(stanza.NSSASL, "mechanisms") != nil || f.Child(stanza.NSBind, "bind") == nil {
+				t.Fatalf("6.4.6, 7.4: %s", f.Bytes())
+			}
+		})
+	}
+}
+
+func TestRFC6120STARTTLS(t *testing.T) {
+	const starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
+	t.Run("5.4.2.1 TLS within TLS fails, and the stream is closed", func(t *testing.T) {
+		o, _ := options()
+		c := dial(t, t.Context(), o)
+		if f := c.startTLS(0); f.Child(stanza.NSTLS, "starttls") != nil {
+			t.Fatalf("%s", f.Bytes())
+		}
+		if e := c.ask(starttls, "failure"); e.Space != stanza.NSTLS {
+			t.Fatalf("%s", e.Bytes())
+		}
+		c.wantStreamError("")
+	})
+	t.Run("5.4.3.3 what was said in the clear is forgotten", func(t *testing.T) {
+		o, _ := options2()
+		c := dial(t, t.Context(), o)
+		first := c.header(" from='romeo@example.org' xml:lang='it' version='1.0'")
+		c.next("features")
+		c.ask(starttls, "proceed")
+		c.handshake(0)
+		h := c.header(" version='1.0'")
+		if h.To != "" || h.Lang != "en" || h.ID == first.ID {
+			t.Fatalf("%+v", h)
+		}
+		c.next("features")
+		c.ask(ask2("PLAIN", plain, ""), "success")
+	})
+	t.Run("5.3.1 where it is required nothing else is offered", func(t *testing.T) {
+		o, _ := options2()
+		c := dial(t, t.Context(), o)
+		if f := c.open(); len(f.Children) != 1 || f.Child(stanza.NSTLS, "starttls").Child(stanza.NSTLS, "required") == nil {
+			t.Fatalf("%s", f.Bytes())
+		}
+	})
 }
