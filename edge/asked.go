@@ -20,16 +20,27 @@ type question struct{ to, from, id string }
 type pending struct {
 	iq    *wire.Iq
 	until time.Time
+	by    *session
 }
 
-func (a *asked) add(iq *wire.Iq, until time.Time) {
+// closed is called for what was open. a.mu is held.
+func (p pending) closed() {
+	if p.by != nil {
+		p.by.asking.Add(-1)
+	}
+}
+
+func (a *asked) add(iq *wire.Iq, until time.Time, by *session) {
+	by.asking.Add(1)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open == nil {
 		a.open = make(map[question]pending)
 	}
 	kept := &wire.Iq{To: iq.GetTo(), From: iq.GetFrom(), Id: iq.GetId()}
-	a.open[question{iq.GetTo(), iq.GetFrom(), iq.GetId()}] = pending{kept, until}
+	q := question{iq.GetTo(), iq.GetFrom(), iq.GetId()}
+	a.open[q].closed() // one of the same id
+	a.open[q] = pending{kept, until, by}
 }
 
 // take tells whether the question was open, and closes it.
@@ -37,7 +48,8 @@ func (a *asked) take(to, from, id string) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	q := question{to, from, id}
-	_, ok := a.open[q]
+	p, ok := a.open[q]
+	p.closed()
 	delete(a.open, q)
 	return ok
 }
@@ -50,6 +62,7 @@ func (a *asked) late(now time.Time) []*wire.Iq {
 	for q, p := range a.open {
 		if now.After(p.until) {
 			delete(a.open, q)
+			p.closed()
 			late = append(late, p.iq)
 		}
 	}

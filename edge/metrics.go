@@ -22,6 +22,7 @@ type metrics struct {
 	overflowed    prometheus.Counter
 	bytes         prometheus.Counter
 	writes        prometheus.Counter
+	limited       *prometheus.CounterVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -47,10 +48,14 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		overflowed: counter("overflowed_total", "Sessions ended because their client was too slow."),
 		bytes:      counter("written_bytes_total", "Bytes written to clients."),
 		writes:     counter("writes_total", "Writes to clients."),
+		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "rollcall", Subsystem: "edge", Name: "limited_total",
+			Help: "What a limit held up or refused: rate (reads that waited), patience and resources (sessions that were ended), asking (requests), account (what a full roster, too many requests to subscribe or too many targets refused).",
+		}, []string{"limit"}),
 	}
 	if r != nil {
 		r.MustRegister(m.sessions, m.refused, m.appends, m.appendsFailed, m.held, m.encoded, m.deliveries, m.latency,
-			m.detached, m.resumed, m.conflated, m.overflowed, m.bytes, m.writes)
+			m.detached, m.resumed, m.conflated, m.overflowed, m.bytes, m.writes, m.limited)
 	}
 	return m
 }

@@ -67,6 +67,8 @@ type Roster struct {
 	// Created is the offset of the account's AccountCreated, and CreatedAt its
 	// time, microseconds since 1970 UTC.
 	Created, CreatedAt int64
+	// Resources is how many connected resources the account has, on all edges.
+	Resources int
 	// Purged is the highest version of an item whose tombstone is gone; 0 if
 	// none is.
 	Purged int64

@@ -48,7 +48,7 @@ func (s *session) probe(st *stanza.Stanza) {
 func (s *session) readContacts(ctx context.Context) error {
 	r, err := s.server.opts.Rosters.Roster(ctx, s.local.account, s.local.partition, 0)
 	if err == nil {
-		s.local.setContacts(r)
+		s.took(r)
 	}
 	return err
 }

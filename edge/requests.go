@@ -28,8 +28,8 @@ func (s *session) requestThen(st *stanza.Stanza, e *event.Event, done func(*even
 	if _, twice := s.requests[st.ID]; twice {
 		return stanza.NewError(stanza.Conflict, "a request with this id is being answered")
 	}
-	if len(s.requests) >= maxBacklog {
-		return &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "too many requests are being answered"}
+	if s.asksTooMuch() {
+		return tooManyRequests()
 	}
 	if s.requests == nil {
 		s.requests = make(map[string]request, 1)
@@ -58,6 +58,9 @@ func (s *session) requestThen(st *stanza.Stanza, e *event.Event, done func(*even
 func (s *session) outcome(o *event.Outcome) {
 	if s.ended {
 		return
+	}
+	if o.GetCondition() == string(stanza.PolicyViolationStanza) {
+		s.server.metrics.limited.WithLabelValues("account").Inc()
 	}
 	kind := stanza.IQ
 	switch o.GetStanza() {

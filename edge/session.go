@@ -32,8 +32,9 @@ type session struct {
 	// availableSince is an offset of its account's history at which it had
 	// become so, before anything that it was given since.
 	availableSince atomic.Int64
-	echo           atomic.Bool // waits for its own unavailable presence
-	carbons        atomic.Bool // gets copies of its account's messages (XEP-0280)
+	echo           atomic.Bool  // waits for its own unavailable presence
+	carbons        atomic.Bool  // gets copies of its account's messages (XEP-0280)
+	asking         atomic.Int32 // iqs to others that are not answered
 
 	order order // of its appends
 
@@ -74,12 +75,19 @@ func (s *session) post(f func()) { s.mail.post(f) }
 // read takes the client's stanzas until its stream ends.
 func (s *session) read() {
 	reader, idle := s.reader, s.server.opts.IdlePing
+	pace := newPace(&s.server.opts.Limits)
+	if r, ok := reader.(interface{ Pace(func(int) error) }); ok {
+		r.Pace(func(bytes int) error { return s.slow(pace, 0, bytes) })
+	}
 	for {
 		since := time.Now()
 		if idle > 0 {
 			s.deadline(since.Add(idle))
 		}
 		st, err := reader.Next()
+		if err == nil {
+			err = s.slow(pace, 1, 0)
+		}
 		// In the middle of a stanza the same error comes again at once.
 		if idle > 0 && errors.Is(err, os.ErrDeadlineExceeded) && time.Since(since) >= idle && s.alive() {
 			if !s.out.ask() {

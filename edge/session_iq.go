@@ -105,7 +105,11 @@ func (s *session) forward(st *stanza.Stanza, to jid.JID) {
 			Partition: partition, To: to.String(), From: s.full, Type: st.Type, Id: st.ID, Lang: st.Lang, Payload: st.Inner, After: after,
 		}
 		if st.Type == "get" || st.Type == "set" {
-			s.server.asked.add(iq, time.Now().Add(s.server.opts.AnswerIn))
+			if s.asksTooMuch() {
+				s.fail(st, tooManyRequests())
+				return
+			}
+			s.server.asked.add(iq, time.Now().Add(s.server.opts.AnswerIn), s)
 		}
 		if !s.server.opts.Links.SendIq(iq) {
 			s.server.asked.take(iq.GetTo(), iq.GetFrom(), iq.GetId())

@@ -154,7 +154,7 @@ func (s *session) becomeAvailable() {
 func (s *session) loadContacts(ctx context.Context) {
 	r, err := s.server.opts.Rosters.Roster(ctx, s.local.account, s.local.partition, 0)
 	if err == nil {
-		s.local.setContacts(r)
+		s.took(r)
 		s.post(func() {
 			if s.available.Load() {
 				s.local.showAll(s)

@@ -100,7 +100,7 @@ func (s *session) getRoster(st *stanza.Stanza, query *stanza.Element) {
 		defer cancel()
 		r, err := s.server.opts.Rosters.Roster(ctx, s.local.account, s.local.partition, after)
 		if err == nil {
-			s.local.setContacts(r)
+			s.took(r)
 		} else {
 			s.server.log.Warn("roster not read", "account", s.local.bare, "err", err)
 		}

@@ -36,8 +36,7 @@ type edgeCommand struct {
 
 	TokenPeriod   time.Duration `help:"A client's token to log in with (XEP-0484) is replaced when it is older, and ends when it is twice as old at most; 0: no tokens." default:"336h"`
 	UnauthTimeout time.Duration `help:"Longest time until a client has authenticated." default:"30s"`
-	MaxStanza     int           `help:"Bytes of one stanza." default:"262144"`
-	MaxResources  int           `help:"Sessions of one account on this edge." default:"20"`
+	limitFlags
 }
 
 // Run serves clients until ctx ends, then closes their streams, says in the
@@ -83,7 +82,7 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 		ID: c.ID, Domain: c.Domain, Partitions: r.partitions, Listen: listen,
 		Web: edge.WebOptions{URL: c.WebsocketURL, Origins: c.WebsocketOrigins},
 		Log: writer, Lease: keeper, Links: links, Rosters: reader, Accounts: store, Published: published.New(r.pool), Stream: negotiate,
-		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza,
+		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza, Limits: c.limits(),
 		Logger: r.log, Registry: r.admin.registry,
 	})
 	if err != nil {

@@ -273,7 +273,7 @@ func (h *House) Roster(_ context.Context, of jid.Bare, partition int32, _ int64)
 	h.stateMu.Lock()
 	defer h.stateMu.Unlock()
 	s := h.state(of)
-	r := &edge.Roster{NextOffset: h.next[partition], Created: s.Created, CreatedAt: s.CreatedAt.UnixMicro(), Purged: h.purged[of]}
+	r := &edge.Roster{NextOffset: h.next[partition], Created: s.Created, CreatedAt: s.CreatedAt.UnixMicro(), Purged: h.purged[of], Resources: len(s.Resources)}
 	for _, it := range s.Roster {
 		item := &event.RosterItem{
 			Contact: it.Contact.String(), Name: it.Name, Groups: it.Groups, Removed: it.Removed,

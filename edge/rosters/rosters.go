@@ -65,7 +65,8 @@ func (r *Reader) Roster(ctx context.Context, account jid.Bare, partition int32, 
 	}
 }
 
-// load reads offsets and items in one statement, so as of one moment.
+// load reads offsets and items in one statement, so as of one moment: a row for
+// each account, and one for each item.
 func (r *Reader) load(ctx context.Context, questions []question) ([]*edge.Roster, error) {
 	accounts := make([]string, len(questions))
 	partitions := make([]int32, len(questions))
@@ -74,13 +75,17 @@ func (r *Reader) load(ctx context.Context, questions []question) ([]*edge.Roster
 		accounts[i], partitions[i], rosters[i] = q.account, q.partition, &edge.Roster{}
 	}
 	rows, err := r.pool.Query(ctx, `
+WITH q AS MATERIALIZED (SELECT account, partition, place FROM unnest($1::text[], $2::integer[]) WITH ORDINALITY AS q (account, partition, place))
 SELECT q.place, coalesce(p.next_offset, 0), coalesce(a.created_offset, 0), coalesce((extract(epoch FROM a.created_at) * 1000000)::bigint, 0), coalesce(g.version, 0),
-	i.contact, i.name, i.groups, i.state, i.version, i.removed, i.request
-FROM unnest($1::text[], $2::integer[]) WITH ORDINALITY AS q (account, partition, place)
+	(SELECT count(*) FROM views.resource r WHERE r.account = q.account),
+	NULL::text, NULL::text, NULL::text[], NULL::smallint, NULL::bigint, NULL::boolean, NULL::bytea
+FROM q
 LEFT JOIN views.projected p ON p.partition = q.partition
 LEFT JOIN views.account a ON a.account = q.account
 LEFT JOIN run.roster_purged g ON g.account = q.account
-LEFT JOIN views.roster_item i ON i.account = q.account`, accounts, partitions)
+UNION ALL
+SELECT q.place, NULL, NULL, NULL, NULL, NULL, i.contact, i.name, i.groups, i.state, i.version, i.removed, i.request
+FROM q JOIN views.roster_item i ON i.account = q.account`, accounts, partitions)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +93,7 @@ LEFT JOIN views.roster_item i ON i.account = q.account`, accounts, partitions)
 	for rows.Next() {
 		var (
 			place         int64
-			head          edge.Roster
+			head          [5]*int64 // of an account's own row
 			contact, name *string
 			groups        []string
 			state         *int16
@@ -96,13 +101,12 @@ LEFT JOIN views.roster_item i ON i.account = q.account`, accounts, partitions)
 			removed       *bool
 			request       []byte
 		)
-		if err := rows.Scan(&place, &head.NextOffset, &head.Created, &head.CreatedAt, &head.Purged, &contact, &name, &groups, &state, &version, &removed, &request); err != nil {
+		if err := rows.Scan(&place, &head[0], &head[1], &head[2], &head[3], &head[4], &contact, &name, &groups, &state, &version, &removed, &request); err != nil {
 			return nil, err
 		}
 		roster := rosters[place-1]
-		head.Items = roster.Items
-		*roster = head
 		if contact == nil {
+			roster.NextOffset, roster.Created, roster.CreatedAt, roster.Purged, roster.Resources = *head[0], *head[1], *head[2], *head[3], int(*head[4])
 			continue
 		}
 		item, err := item(*contact, *name, groups, subscription.State(*state), *removed, request)

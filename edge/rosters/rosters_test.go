@@ -31,6 +31,7 @@ func TestRosterAsOfAnOffset(t *testing.T) {
 	}
 	exec(`INSERT INTO views.projected VALUES (3, 10, '', 1, now())`)
 	exec(`INSERT INTO views.account VALUES ('a@localhost', 3, 2, '2026-11-24 12:00:00.000007+00')`)
+	exec(`INSERT INTO views.resource SELECT 'a@localhost', r, 3, '01930000-0000-7000-8000-000000000000', 'e1', 1, false, '', '', 0, '', '', '', 3, 3, now() FROM unnest(ARRAY['x', 'y']) r`)
 	exec(`INSERT INTO run.roster_purged VALUES ('a@localhost', 5)`)
 	exec(`INSERT INTO views.roster_item VALUES
 		('a@localhost', 'b@localhost', 'B', '{Friends}', 3, 7, false, NULL),
@@ -44,7 +45,7 @@ func TestRosterAsOfAnOffset(t *testing.T) {
 		t.Fatal(err)
 	}
 	created := time.Date(2026, 11, 24, 12, 0, 0, 7000, time.UTC).UnixMicro()
-	if roster.NextOffset != 10 || len(roster.Items) != 3 || roster.Created != 2 || roster.CreatedAt != created || roster.Purged != 5 {
+	if roster.NextOffset != 10 || len(roster.Items) != 3 || roster.Created != 2 || roster.CreatedAt != created || roster.Purged != 5 || roster.Resources != 2 {
 		t.Fatalf("got %v", roster)
 	}
 	for _, it := range roster.Items {

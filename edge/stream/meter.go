@@ -10,8 +10,9 @@ import (
 // once is answered at once, it reads more than the reader asks for.
 type meter struct {
 	src    io.Reader
-	left   int          // negative: the client has authenticated, and has no limit
-	before func() error // is called before each wait for the client
+	left   int             // negative: the client has authenticated, and has no limit
+	before func() error    // is called before each wait for the client
+	pace   func(int) error // is called after each, once it has authenticated; nil: nothing
 	buf    []byte
 	rest   []byte // of buf: what the reader has not had
 }
@@ -27,7 +28,13 @@ func (m *meter) Read(b []byte) (int, error) {
 		}
 		if m.left < 0 {
 			m.buf = nil
-			return m.src.Read(b)
+			n, err := m.src.Read(b)
+			if n > 0 && m.pace != nil {
+				if bad := m.pace(n); bad != nil {
+					return 0, bad
+				}
+			}
+			return n, err
 		}
 		if err := m.fill(); err != nil {
 			return 0, err

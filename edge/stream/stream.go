@@ -118,6 +118,11 @@ func (s *Stream) Lang() string { return s.n.lang }
 // stream sets no deadline on it from now on.
 func (s *Stream) Conn() net.Conn { return s.n.conn }
 
+// Pace has Next call f with the number of bytes that came, each time some have.
+// While f waits nothing more is read; its error is Next's. It is called
+// by the goroutine that reads, or before there is one.
+func (s *Stream) Pace(f func(bytes int) error) { s.n.meter.pace = f }
+
 // Next reads what the client sends; see stanza.Reader.
 func (s *Stream) Next() (*stanza.Stanza, error) { return s.n.reader.Next() }
 

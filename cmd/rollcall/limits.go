@@ -1,0 +1,30 @@
+package main
+
+import (
+	"time"
+
+	"github.com/rollcall/rollcall/edge"
+)
+
+// limitFlags bound what one session, or one account, may ask of an edge.
+type limitFlags struct {
+	MaxStanza    int `help:"Bytes of one stanza." default:"262144"`
+	MaxResources int `help:"Sessions of one account, on this edge and on all." default:"20"`
+	MaxRoster    int `help:"Items of a roster; -1: no limit." default:"5000"`
+	MaxPending   int `help:"Requests to subscribe that wait for an account, of contacts outside its roster; -1: no limit." default:"1000"`
+	MaxDirected  int `help:"Targets of directed presence of a session; -1: no limit." default:"500"`
+	MaxAsking    int `help:"Requests of a session that are not answered yet; -1: no limit." default:"256"`
+
+	StanzaRate  int           `help:"Stanzas that a session may send a second, for long; -1: no limit." default:"200"`
+	StanzaBurst int           `help:"Stanzas that a session may send at once." default:"4000"`
+	ByteRate    int           `help:"Bytes that a session may send a second, for long; -1: no limit." default:"262144"`
+	ByteBurst   int           `help:"Bytes that a session may send at once." default:"4194304"`
+	Patience    time.Duration `help:"How long a session may be over its rates all the time; negative: for ever." default:"5m"`
+}
+
+func (l *limitFlags) limits() edge.Limits {
+	return edge.Limits{
+		Roster: l.MaxRoster, Pending: l.MaxPending, Directed: l.MaxDirected, Asking: l.MaxAsking,
+		StanzaRate: l.StanzaRate, StanzaBurst: l.StanzaBurst, ByteRate: l.ByteRate, ByteBurst: l.ByteBurst, Patience: l.Patience,
+	}
+}
