@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 
@@ -28,6 +29,7 @@ type ledger struct {
 	trails   map[string][]string // full JID -> all that it showed, in the log's order; gone when unavailable
 	versions map[string]int64    // full JID -> of its last presence that is in its trail
 	statuses map[string]bool     // every status that was said by an event that counts
+	talks    map[string][]string // bare JID -> bodies of what it was sent and has sent, in the log's order
 }
 
 // openLedger reads until the test ends.
@@ -48,6 +50,7 @@ func openLedger(t *testing.T, brokers []string) *ledger {
 	l := &ledger{
 		admin: admin, next: make(map[int32]int64), records: make(map[int32]int), marks: make(map[int32]*account.Marks),
 		states: make(map[int32]map[jid.Bare]*account.State), trails: make(map[string][]string), versions: make(map[string]int64), statuses: make(map[string]bool),
+		talks: make(map[string][]string),
 	}
 	for p := range int32(n) {
 		l.next[p], l.marks[p], l.states[p] = 0, new(account.Marks), make(map[jid.Bare]*account.State)
@@ -108,6 +111,11 @@ func (l *ledger) take(_ context.Context, b eventlog.Batch) error {
 // apply folds one event and notes what became visible.
 func (l *ledger) apply(s *account.State, offset int64, e *event.Event) {
 	s.Apply(offset, e)
+	if m := e.GetMessageAccepted().GetMessage(); m != nil {
+		l.talks[s.Account.String()] = append(l.talks[s.Account.String()], "received "+m.GetBody())
+	} else if m := e.GetMessageSent().GetMessage(); m != nil {
+		l.talks[s.Account.String()] = append(l.talks[s.Account.String()], "sent "+m.GetBody())
+	}
 	for name := range s.Changes.Resources {
 		full := s.Account.String() + "/" + name
 		trail := l.trails[full]
@@ -227,4 +235,17 @@ func (l *ledger) said(status string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.statuses[status]
+}
+
+// talk gives what the account was sent and has sent, in the log's order, of
+// the messages whose bodies begin so.
+func (l *ledger) talk(bare, prefix string) (talk []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, said := range l.talks[bare] {
+		if _, body, _ := strings.Cut(said, " "); strings.HasPrefix(body, prefix) {
+			talk = append(talk, said)
+		}
+	}
+	return talk
 }
