@@ -1,6 +1,8 @@
 package fanout
 
 import (
+	"slices"
+
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/message"
@@ -26,11 +28,10 @@ func (p *partition) received(offset int64, a *acct, e *event.Event, m *event.Mes
 	}
 	but := make([][]byte, 0, len(d.To)+1)
 	for _, name := range d.To {
-		r := a.resources[name]
-		but = append(but, r.Binding[:])
+		but = appendBinding(but, a, name)
 	}
-	if from.Bare().String() == a.name {
-		but = append(but, e.GetBinding())
+	if from.Bare().String() == a.name && !slices.Contains(d.To, from.Resource()) {
+		but = appendBinding(but, a, from.Resource())
 	}
 	to := a.name
 	if m.GetResource() != "" {
@@ -56,9 +57,19 @@ func (p *partition) sent(offset int64, name string, e *event.Event, m *event.Mes
 		return // all sessions have it, or a copy as its recipient's
 	}
 	p.copy(a, &wire.Carbon{
-		Account: name, Offset: offset, Sent: true, But: [][]byte{e.GetBinding()},
+		Account: name, Offset: offset, Sent: true, But: appendBinding(nil, a, m.GetResource()),
 		From: name + "/" + m.GetResource(), To: m.GetTo(), Message: m.GetMessage(), At: e.GetAt(),
 	})
+}
+
+// appendBinding appends the binding of a resource, if it is there. Who sent a
+// message gets no copy of it by its full JID (XEP-0280, section 8): its session
+// may have been resumed under another binding since.
+func appendBinding(bindings [][]byte, a *acct, resource string) [][]byte {
+	if r, ok := a.resources[resource]; ok {
+		bindings = append(bindings, r.Binding[:])
+	}
+	return bindings
 }
 
 // copy sends c to every edge that holds a session which may get it.

@@ -124,6 +124,25 @@ func TestCarbonsGoWhereTheyMayBeWanted(t *testing.T) {
 	}
 }
 
+// A session that was resumed gets no copy of what it sent before, under its
+// earlier binding.
+func TestCarbonIsNotForTheSender(t *testing.T) {
+	p, edges := newRouting(t)
+	a := bindOn(p, 10, "romeo@x", "a", "e1", 0)
+	bindOn(p, 20, "romeo@x", "b", "e2", 0)
+	bindOn(p, 30, "romeo@x", "a", "e1", 0)
+	told(t, p, edges[0])
+	told(t, p, edges[1])
+	p.event(90, "romeo@x", byRomeo(a, "juliet@x", said(event.MessageType_MESSAGE_TYPE_CHAT, "1", event.Copies_COPIES_ALL)))
+	p.event(91, "romeo@x", toRomeo("romeo@x/a", "b", a, said(event.MessageType_MESSAGE_TYPE_CHAT, "1", event.Copies_COPIES_ALL)))
+	if got := copies(told(t, p, edges[0])); got != nil {
+		t.Errorf("the sender's edge is told %q", got)
+	}
+	if got := copies(told(t, p, edges[1])); !slices.Equal(got, []string{"sent-", "message+"}) {
+		t.Errorf("the other is told %q", got)
+	}
+}
+
 // A copy tells what its message was.
 func TestCarbonIsWhole(t *testing.T) {
 	p, edges := newRouting(t)

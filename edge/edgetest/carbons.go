@@ -21,13 +21,11 @@ func (h *House) copyReceived(p int32, offset int64, s *account.State, e *event.E
 	if m.GetResource() != "" {
 		c.To += "/" + m.GetResource()
 	}
-	for _, name := range d.To {
-		binding := s.Resources[name].Binding
-		c.But = append(c.But, binding[:])
-	}
+	but := d.To
 	if from.Bare() == s.Account {
-		c.But = append(c.But, e.GetBinding())
+		but = append(but, from.Resource())
 	}
+	c.But = bindingsOf(s, but...)
 	h.tell(p, &wire.Frame{What: &wire.Frame_Carbon{Carbon: c}})
 }
 
@@ -44,7 +42,17 @@ func (h *House) copySent(p int32, offset int64, s *account.State, e *event.Event
 		return
 	}
 	h.tell(p, &wire.Frame{What: &wire.Frame_Carbon{Carbon: &wire.Carbon{
-		Account: s.Account.String(), Offset: offset, Sent: true, But: [][]byte{e.GetBinding()},
+		Account: s.Account.String(), Offset: offset, Sent: true, But: bindingsOf(s, m.GetResource()),
 		From: s.Account.String() + "/" + m.GetResource(), To: m.GetTo(), Message: m.GetMessage(), At: e.GetAt(),
 	}}})
+}
+
+// bindingsOf gives the bindings of those resources that are there.
+func bindingsOf(s *account.State, names ...string) (bindings [][]byte) {
+	for _, name := range names {
+		if r, ok := s.Resources[name]; ok {
+			bindings = append(bindings, r.Binding[:])
+		}
+	}
+	return bindings
 }
