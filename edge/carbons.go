@@ -6,6 +6,8 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
@@ -31,6 +33,9 @@ func (l *local) deliverCarbon(b *batch, c *wire.Carbon) {
 	var said *stanza.Prepared
 	n := 0
 	for _, s := range l.sessions() {
+		if !c.GetSent() && !l.policy.Load().Allows(privacy.Message, s.resource, jid.FromCanonical(c.GetFrom())) {
+			continue
+		}
 		if !s.carbons.Load() || s.boundAt > c.GetOffset() || has(c.GetBut(), s.binding) {
 			continue
 		}

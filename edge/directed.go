@@ -2,6 +2,7 @@ package edge
 
 import (
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
@@ -29,7 +30,12 @@ func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 	}
 	said := preparePresence(d.GetFrom(), d.GetAvailable(), d.GetPresence())
 	l.server.metrics.encoded.Inc()
+	c, taken := l.policy.Load(), false
 	for _, s := range l.sessions() {
+		if !c.Allows(privacy.PresenceIn, s.resource, from) {
+			continue
+		}
+		taken = true
 		if d.GetResource() == "" && !s.available.Load() || d.GetResource() != "" && s.resource != d.GetResource() ||
 			l.hasDirected(s, target, d.GetVersion()) {
 			continue
@@ -40,6 +46,9 @@ func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 		}
 		s.out.presence(b, d.GetFrom(), said, to)
 		l.server.metrics.deliveries.Inc()
+	}
+	if !taken {
+		return
 	}
 	l.noteDirected(target, directed{d.GetVersion(), d.GetOffset(), d.GetAvailable()})
 }
@@ -114,7 +123,7 @@ func (f *followed) told(bare, resource string, l *local) int64 {
 	if w == nil {
 		return -1
 	}
-	if fo := w.followers[l.bare]; fo == nil || !fo.admitted {
+	if fo := w.followers[l.bare]; fo == nil || !fo.admitted || fo.out.Hides(resource, l.account.JID()) {
 		return -1
 	}
 	for _, r := range w.registers {

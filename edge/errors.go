@@ -54,5 +54,8 @@ func (s *session) addressee(st *stanza.Stanza) (jid.JID, error) {
 	if to.Domain() != s.server.opts.Domain {
 		return jid.JID{}, stanza.NewError(stanza.RemoteServerNotFound, "")
 	}
+	if err := s.refused(st, to); err != nil {
+		return jid.JID{}, err
+	}
 	return to, nil
 }

@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
@@ -31,6 +33,8 @@ type watched struct {
 	registers []*register
 	followers map[string]*follower // by bare JID; never empty
 	heard     int64                // the next offset of which there may be news of its nodes
+	policy    *privacy.Compiled    // what the account shows; nil: everything
+	policyAt  int64                // as of this offset
 }
 
 // register holds the newest presence of one full JID; of two, the higher
@@ -51,6 +55,7 @@ type follower struct {
 	offset   int64
 	probes   []probe // that wait for the first admission
 	since    int64   // of the one that let it in: what was broadcast before counts as sent then (RFC 6121, section 3.1.5)
+	guard
 }
 
 // follow makes l hear of the account.
@@ -59,15 +64,24 @@ func (f *followed) follow(bare string, l *local) {
 	defer f.mu.Unlock()
 	w := f.accounts[bare]
 	if w == nil {
-		w = &watched{bare: bare, followers: make(map[string]*follower, 1)}
+		w = &watched{bare: bare, followers: make(map[string]*follower, 1), policyAt: -1}
 		f.accounts[bare] = w
 	}
 	if fo := w.followers[l.bare]; fo != nil {
 		fo.local = l
+		if bare == l.bare && w.policyAt >= 0 {
+			// No answer comes again.
+			l.policy.Store(w.policy)
+			l.policyKnown.Store(true)
+		}
+		fo.in = inward(l.policy.Load(), bare)
 		return
 	}
 	// An account sees itself (RFC 6121, section 4.2.2).
-	w.followers[l.bare] = &follower{local: l, admitted: bare == l.bare, offset: -1, since: -1}
+	w.followers[l.bare] = &follower{
+		local: l, admitted: bare == l.bare, offset: -1, since: -1,
+		guard: guard{out: outward(w.policy, l), in: inward(l.policy.Load(), bare)},
+	}
 	f.links.Follow(f.number, bare, l.bare)
 }
 
@@ -84,7 +98,7 @@ func (f *followed) unfollow(b *batch, bare string, l *local) {
 		return
 	}
 	if fo.admitted {
-		f.hide(b, w, l)
+		f.hide(b, w, fo)
 	}
 	delete(w.followers, l.bare)
 	if len(w.followers) == 0 {
@@ -93,10 +107,26 @@ func (f *followed) unfollow(b *batch, bare string, l *local) {
 	f.links.Unfollow(f.number, bare, l.bare)
 }
 
+// enter makes a session one that takes presence, and gives it what is known of
+// its own account, in the same moment: what comes later comes by itself.
+func (f *followed) enter(s *session) {
+	var b batch
+	f.mu.Lock()
+	s.available.Store(true)
+	f.give(&b, s.local.bare, s)
+	f.mu.Unlock()
+	b.flush()
+}
+
 // show gives one session what its account may know of bare.
 func (f *followed) show(b *batch, bare string, s *session) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.give(b, bare, s)
+}
+
+// give is show while f.mu is held.
+func (f *followed) give(b *batch, bare string, s *session) {
 	w := f.accounts[bare]
 	if w == nil {
 		return
@@ -106,7 +136,7 @@ func (f *followed) show(b *batch, bare string, s *session) {
 		return
 	}
 	for _, r := range w.registers {
-		if r.available && !s.local.overtaken(s, r.full, max(r.version, fo.since)) {
+		if r.available && fo.passes(r, s) && !s.local.overtaken(s, r.full, max(r.version, fo.since)) {
 			s.out.presence(b, r.full, r.stanza, s.local.bare)
 			f.metrics.deliveries.Inc()
 		}
@@ -129,9 +159,15 @@ func (f *followed) interest() []*wire.Followed {
 }
 
 // answer merges the presence of the accounts that a worker was asked about.
-func (f *followed) answer(b *batch, a *wire.Answer) {
+// What is to be done for the sessions of those accounts themselves is given,
+// for when f.mu is free.
+func (f *followed) answer(b *batch, a *wire.Answer) (owns []*own) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	policies := make(map[string]*event.Policy, len(a.GetAudiences()))
+	for _, p := range a.GetAudiences() {
+		policies[p.GetAccount()] = p.GetPolicy()
+	}
 	present := make(map[string]map[string]bool)
 	for _, p := range a.GetPresent() {
 		of := present[p.GetAccount()]
@@ -145,6 +181,15 @@ func (f *followed) answer(b *batch, a *wire.Answer) {
 		w := f.accounts[bare]
 		if w == nil {
 			continue
+		}
+		// What the policy has opened is seen as it is now, not as it was.
+		if f.narrow(b, w, policies[bare], a.GetNextOffset()-1) {
+			defer func() {
+				f.widen(b, w)
+				if o := w.own(); o != nil {
+					owns = append(owns, o)
+				}
+			}()
 		}
 		for _, r := range slices.Clone(w.registers) {
 			if r.available && r.version < a.GetNextOffset() && !present[bare][r.resource] {
@@ -160,6 +205,7 @@ func (f *followed) answer(b *batch, a *wire.Answer) {
 	for _, adm := range a.GetAdmissions() {
 		f.admission(b, adm)
 	}
+	return nil
 }
 
 // presence merges one presence. f.mu is held.
@@ -184,6 +230,9 @@ func (f *followed) set(b *batch, w *watched, p *wire.Presence) {
 	}
 	was := r.available
 	r.version, r.available, r.at = p.GetVersion(), p.GetAvailable(), p.GetAt()
+	if w.policy.Invisible(r.resource) {
+		r.at = 0 // is nobody's concern
+	}
 	if !was && !r.available {
 		return
 	}
@@ -200,7 +249,7 @@ func (f *followed) set(b *batch, w *watched, p *wire.Presence) {
 		}
 		for _, s := range fo.local.sessions() {
 			// Who went offline hears its own farewell (RFC 6121, section 4.5.2).
-			if fo.local.overtaken(s, r.full, max(r.version, fo.since)) {
+			if !fo.passes(r, s) || fo.local.overtaken(s, r.full, max(r.version, fo.since)) {
 				continue
 			}
 			if s.available.Load() || !r.available && fo.local.bare == w.bare && s.resource == r.resource && s.echo.CompareAndSwap(true, false) {
@@ -256,7 +305,7 @@ func (f *followed) admit(b *batch, w *watched, fo *follower, a *wire.Admission) 
 	}
 	fo.admitted = a.GetAdmitted()
 	if !fo.admitted {
-		f.hide(b, w, fo.local)
+		f.hide(b, w, fo)
 		return
 	}
 	fo.since = a.GetOffset()
@@ -265,7 +314,7 @@ func (f *followed) admit(b *batch, w *watched, fo *follower, a *wire.Admission) 
 			continue
 		}
 		for _, r := range w.registers {
-			if r.available && !fo.local.overtaken(s, r.full, max(r.version, fo.since)) {
+			if r.available && fo.passes(r, s) && !fo.local.overtaken(s, r.full, max(r.version, fo.since)) {
 				s.out.presence(b, r.full, r.stanza, fo.local.bare)
 				f.metrics.deliveries.Inc()
 			}
@@ -273,9 +322,10 @@ func (f *followed) admit(b *batch, w *watched, fo *follower, a *wire.Admission) 
 	}
 }
 
-// hide tells l's sessions that each available resource of w is gone. f.mu is
-// held.
-func (f *followed) hide(b *batch, w *watched, l *local) {
+// hide tells fo's sessions that each available resource of w that they saw is
+// gone. f.mu is held.
+func (f *followed) hide(b *batch, w *watched, fo *follower) {
+	l := fo.local
 	if w.bare == l.bare {
 		return
 	}
@@ -285,7 +335,7 @@ func (f *followed) hide(b *batch, w *watched, l *local) {
 		}
 		var said *stanza.Prepared
 		for _, s := range l.sessions() {
-			if s.available.Load() {
+			if s.available.Load() && fo.passes(r, s) {
 				if said == nil {
 					said = preparePresence(r.full, false, nil)
 				}

@@ -27,7 +27,9 @@ func (s *Server) Answer(a *wire.Answer) {
 		return
 	}
 	var b batch
-	s.followed[a.GetPartition()].answer(&b, a)
+	for _, o := range s.followed[a.GetPartition()].answer(&b, a) {
+		o.local.setPolicy(&b, o)
+	}
 	b.flush()
 }
 
@@ -64,6 +66,10 @@ func (s *Server) Frames(partition int32, frames []*wire.Frame) {
 		switch what := frame.GetWhat().(type) {
 		case *wire.Frame_NodeNews:
 			part.news(&b, what.NodeNews)
+		case *wire.Frame_Audience:
+			if o := part.audience(&b, what.Audience); o != nil {
+				o.local.setPolicy(&b, o)
+			}
 		case *wire.Frame_Directed:
 			if l := sh.find(what.Directed.GetAccount()); l != nil {
 				l.deliverDirected(&b, what.Directed)
@@ -111,6 +117,14 @@ func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
 		}
 		for _, x := range l.sessions() {
 			x.post(func() { x.pushRoster(out.RosterPush) })
+		}
+	case *event.Output_BlockListPush:
+		for _, x := range l.sessions() {
+			x.post(func() { x.pushBlockList(out.BlockListPush) })
+		}
+	case *event.Output_PrivacyListPush:
+		for _, x := range l.sessions() {
+			x.post(func() { x.pushPrivacyList(out.PrivacyListPush) })
 		}
 	case *event.Output_SubscriptionStanza:
 		sub := out.SubscriptionStanza

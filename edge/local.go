@@ -7,6 +7,7 @@ import (
 
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/privacy"
 )
 
 const (
@@ -26,9 +27,15 @@ type local struct {
 	list atomic.Pointer[[]*session] // bound sessions; replaced, never changed
 
 	mu       sync.Mutex
-	contacts map[string]int64           // whom it follows: bare JID -> version of the item
-	asOf     int64                      // contacts are those of the roster at this next offset; -1 before
-	ended    bool                       // the last session is gone
+	contacts map[string]int64 // whom it follows: bare JID -> version of the item
+	asOf     int64            // contacts are those of the roster at this next offset; -1 before
+	ended    bool             // the last session is gone
+
+	policy      atomic.Pointer[privacy.Compiled] // what the account lets through; nil: everything
+	policyKnown atomic.Bool                      // policy is as of an offset
+	policyAt    int64                            // this one; mu
+	forPolicy   []func()                         // to be called once it is known; mu
+
 	requests map[string]*event.Presence // who asks to subscribe, until the owner decides
 
 	directedMu sync.Mutex
@@ -113,6 +120,8 @@ func (sh *shard) join(s *Server, account jid.Bare, partition int32, max int) (*l
 	if l == nil {
 		l = &local{server: s, account: account, bare: bare, partition: partition, asOf: -1}
 		sh.accounts[bare] = l
+		// What it lets through comes with the answer.
+		s.followed[partition].follow(bare, l)
 	}
 	if l.refs >= max {
 		return nil, false
@@ -250,17 +259,21 @@ func (l *local) loaded() bool {
 }
 
 // showAll gives a session that has become available what its account may
-// know of its contacts and of itself, and the requests that nobody answered
+// know of its contacts, and the requests that nobody answered
 // (RFC 6121, section 3.1.3).
 func (l *local) showAll(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var b batch
-	for contact := range l.contacts {
-		l.server.followedOf(contact).show(&b, contact, s)
+	if !s.unprobed {
+		for contact := range l.contacts {
+			l.server.followedOf(contact).show(&b, contact, s)
+		}
 	}
-	l.server.followed[l.partition].show(&b, l.bare, s)
 	for contact, p := range l.requests {
+		if !l.policy.Load().Allows(privacy.Subscription, s.resource, jid.FromCanonical(contact)) {
+			continue
+		}
 		s.subscription(&b, contact, event.Verb_VERB_SUBSCRIBE, p)
 	}
 	b.flush()

@@ -55,6 +55,9 @@ type Rosters interface {
 	// Roster gives the roster of the account once everything of its partition
 	// below the offset after is in it.
 	Roster(ctx context.Context, account jid.Bare, partition int32, after int64) (*Roster, error)
+	// Privacy gives likewise what the account has set of what it lets
+	// through, nil if nothing.
+	Privacy(ctx context.Context, account jid.Bare, partition int32, after int64) (*event.Privacy, error)
 }
 
 // Roster is the roster of an account as it was at an offset.

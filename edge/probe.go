@@ -6,6 +6,7 @@ import (
 
 	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/privacy"
 )
 
 // maxProbes is how many probes of one account may wait for the first word of
@@ -106,10 +107,18 @@ func (f *followed) answerProbe(b *batch, w *watched, fo *follower, p probe) {
 		p.denied(b, w.bare)
 		return
 	}
+	// Who is blocked gets no answer (XEP-0191, section 3.3), who must not see
+	// something the one that it gets when that is not there, without a time
+	// (XEP-0186, section 3.1.1).
+	if !fo.out.Allows(privacy.Subscription, "", p.session.jid()) {
+		return
+	}
 	var last int64
-	found := false
+	found, hidden := false, false
 	for _, r := range w.registers {
 		switch {
+		case !fo.passes(r, p.session):
+			hidden = true
 		case !r.available:
 			last = max(last, r.at)
 		case fo.local.overtaken(p.session, r.full, max(r.version, fo.since)):
@@ -136,7 +145,7 @@ func (f *followed) answerProbe(b *batch, w *watched, fo *follower, p probe) {
 		last = 0
 	}
 	var said stanza.PresenceData
-	if last > 0 {
+	if last > 0 && !hidden {
 		domain := jid.BareFromCanonical(w.bare).Domain()
 		said.Payload = stanza.AppendDelay(nil, domain, time.UnixMicro(last))
 	}

@@ -49,16 +49,22 @@ func init() {
 			get: (*session).register, set: (*session).register, at: atServer | atSelf, feature: stanza.NSRegister,
 			on: func(s *Server) bool { return s.opts.Accounts != nil },
 		},
-		{stanza.NSCarbons, "enable"}:  {set: (*session).enableCarbons, at: atSelf},
-		{stanza.NSCarbons, "disable"}: {set: (*session).disableCarbons, at: atSelf},
-		{stanza.NSBind, "bind"}:       {get: (*session).bindsAgain, set: (*session).bindsAgain, at: atServer | atSelf},
+		{stanza.NSCarbons, "enable"}:      {set: (*session).enableCarbons, at: atSelf},
+		{stanza.NSCarbons, "disable"}:     {set: (*session).disableCarbons, at: atSelf},
+		{stanza.NSBlocking, "blocklist"}:  {get: (*session).getBlockList, at: atSelf, feature: stanza.NSBlocking},
+		{stanza.NSBlocking, "block"}:      {set: (*session).block, at: atSelf},
+		{stanza.NSBlocking, "unblock"}:    {set: (*session).unblock, at: atSelf},
+		{stanza.NSPrivacy, "query"}:       {get: (*session).getPrivacyLists, set: (*session).setPrivacyLists, at: atSelf, feature: stanza.NSPrivacy},
+		{stanza.NSInvisible, "invisible"}: {set: (*session).hides, at: atSelf, feature: stanza.NSInvisible},
+		{stanza.NSInvisible, "visible"}:   {set: (*session).appears, at: atSelf},
+		{stanza.NSBind, "bind"}:           {get: (*session).bindsAgain, set: (*session).bindsAgain, at: atServer | atSelf},
 	}
 	maps.Copy(services, publishedServices())
 }
 
 // furtherFeatures are those that are no service, by place.
 var furtherFeatures = map[place][]string{
-	atServer: {stanza.NSCaps, stanza.NSRoster, "msgoffline", stanza.NSCarbons},
+	atServer: {stanza.NSCaps, stanza.NSRoster, "msgoffline", stanza.NSCarbons, stanza.NSBlocking, stanza.NSPrivacy, stanza.NSInvisible},
 	atSelf:   {stanza.NSStanzaID, stanza.NSCarbons},
 }
 

@@ -38,6 +38,12 @@ type session struct {
 
 	order order // of its appends
 
+	paused     *pause // the client's stanzas wait for something; nil: they do not
+	blind      bool   // it took too long to know what the account lets through
+	blockList  bool   // asked for the block list (XEP-0191, section 3.2)
+	visibility visibility
+	unprobed   bool // asks nobody for presence (XEP-0186, section 3.1)
+
 	sm       *management // nil without stream management
 	taking   uint32      // number of the client's stanza that is being taken; 0 without stream management
 	reads    bool        // a reader is at work
@@ -142,13 +148,16 @@ func (s *session) press() {
 	n := s.order.backlog()
 	if !s.held && n >= maxBacklog && !s.ended || s.held && n <= maxBacklog/2 {
 		s.held = !s.held
-		s.mail.hold(s.held)
+		s.mail.hold(s.held || s.paused != nil)
 	}
 }
 
 // take acts on one stanza of the client.
 func (s *session) take(st *stanza.Stanza) {
 	if s.ended {
+		return
+	}
+	if s.waits(st) {
 		return
 	}
 	defer s.press()
@@ -276,10 +285,12 @@ func (s *session) append(account jid.Bare, e *event.Event, done func(error)) {
 	})
 }
 
-// changesRoster tells whether a roster that is read later must show e.
+// changesRoster tells whether a roster, or a list, that is read later must
+// show e.
 func changesRoster(e *event.Event) bool {
 	switch e.GetKind().(type) {
-	case *event.Event_RosterItemSet, *event.Event_RosterItemRemoved, *event.Event_SubscriptionSent:
+	case *event.Event_RosterItemSet, *event.Event_RosterItemRemoved, *event.Event_SubscriptionSent,
+		*event.Event_PrivacyListChanged, *event.Event_PrivacyListChosen:
 		return true
 	}
 	return false

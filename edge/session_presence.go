@@ -137,7 +137,7 @@ func (s *session) becomeAvailable() {
 		return
 	}
 	s.availableSince.Store(s.positions[s.local.partition])
-	s.available.Store(true)
+	s.server.followed[s.local.partition].enter(s)
 	if s.local.loaded() {
 		s.local.showAll(s)
 		s.giveLast()

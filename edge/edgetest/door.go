@@ -11,6 +11,7 @@ import (
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/message"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/topic"
 	"github.com/rollcall/rollcall/schema/wire"
 )
@@ -149,6 +150,7 @@ func (d *door) Follow(partition int32, account, follower string) {
 			Account: account, Follower: follower, Offset: next - 1,
 			Admitted: account == follower || sees(s, jid.BareFromCanonical(follower)),
 		}}
+		a.Audiences = audiences(s, next)
 		d.flush(partition)
 		d.script = append(d.script, func() { d.server.Answer(a) })
 	})
@@ -182,8 +184,12 @@ func (d *door) SendIq(iq *wire.Iq) bool {
 		request := iq.GetType() == "get" || iq.GetType() == "set"
 		h.stateMu.Lock()
 		s := h.state(to.Bare())
-		shared := sees(s, from.Bare()) || from.Bare() == to.Bare() || directs(s, to.Resource(), from)
+		policy := s.Policy()
+		shared := sees(s, from.Bare()) && !policy.Hides(to.Resource(), from) || from.Bare() == to.Bare() || directs(s, to.Resource(), from)
 		action := message.RouteIQ(request, to.Resource(), shared, s.Resources).Action
+		if action == message.Deliver && !policy.Allows(privacy.IQ, to.Resource(), from) {
+			action = message.RouteIQ(request, to.Resource(), false, nil).Action // as if nobody were there
+		}
 		r := s.Resources[to.Resource()]
 		target := d
 		for _, other := range h.edges {

@@ -204,7 +204,7 @@ func (h *House) foldAll(queue []record) {
 // apply applies an event to an account, tells the edges, and gives what it
 // causes in the histories of others.
 func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (caused []record) {
-	before := maps.Clone(s.Resources)
+	before, policy := maps.Clone(s.Resources), s.Policy()
 	for i, reaction := range s.Apply(offset, e) {
 		if next := reaction.Event; next != nil {
 			id := uuid.Must(uuid.NewV7())
@@ -221,7 +221,7 @@ func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (
 		}}})
 		h.outbox[op]++
 	}
-	h.route(p, offset, s, before, e)
+	h.route(p, offset, s, before, policy, e)
 	s.Changes.Reset()
 	return caused
 }

@@ -2,19 +2,21 @@ package edgetest
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/message"
 	"github.com/rollcall/rollcall/schema/presence"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/subscription"
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
 // route makes the frames of one record, as a fan-out worker does. before is
-// the account's resources before it was folded.
-func (h *House) route(p int32, offset int64, s *account.State, before map[string]presence.Resource, e *event.Event) {
+// the account's resources before it was folded, policy what it let through.
+func (h *House) route(p int32, offset int64, s *account.State, before map[string]presence.Resource, policy *privacy.Compiled, e *event.Event) {
 	bare := s.Account.String()
 	for contact := range s.Changes.Items {
 		h.tell(p, &wire.Frame{What: &wire.Frame_Admission{Admission: &wire.Admission{
@@ -45,6 +47,7 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 	if n := wire.NewsOf(bare, offset, e); n != nil {
 		h.tell(p, &wire.Frame{What: &wire.Frame_NodeNews{NodeNews: n}})
 	}
+	h.audience(p, offset, s, policy)
 	switch kind := e.GetKind().(type) {
 	case *event.Event_DirectedReceived:
 		d := kind.DirectedReceived
@@ -54,7 +57,7 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 		}}})
 	case *event.Event_MessageAccepted:
 		m := kind.MessageAccepted
-		d := message.Route(message.Type(m.GetMessage().GetType()), m.GetResource(), s.Resources)
+		d := s.Policy().Route(message.Type(m.GetMessage().GetType()), m.GetResource(), jid.FromCanonical(m.GetFrom()), s.Resources)
 		if s.Exists && (d.Action == message.Deliver || d.Action == message.Store) {
 			defer h.copyReceived(p, offset, s, e, m, d)
 		}
@@ -74,7 +77,11 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 
 // release gives a resource that takes messages what waits.
 func (h *House) release(p int32, s *account.State, r presence.Resource) {
-	h.waiting(s, func(m account.Stored) { h.deliverLate(p, s, m, []string{r.Name}) })
+	h.waiting(s, func(m account.Stored) {
+		if s.Policy().Allows(privacy.Message, r.Name, jid.FromCanonical(m.Accepted.GetFrom())) {
+			h.deliverLate(p, s, m, []string{r.Name})
+		}
+	})
 }
 
 // routeAgain gives what waits, after a binding has ended, to whoever is there.
@@ -82,9 +89,10 @@ func (h *House) release(p int32, s *account.State, r presence.Resource) {
 func (h *House) routeAgain(p int32, s *account.State) {
 	h.waiting(s, func(m account.Stored) {
 		t := message.Type(m.Accepted.GetMessage().GetType())
-		d := message.Route(t, m.Accepted.GetResource(), s.Resources)
+		from := jid.FromCanonical(m.Accepted.GetFrom())
+		d := s.Policy().Route(t, m.Accepted.GetResource(), from, s.Resources)
 		if d.Action != message.Deliver {
-			d = message.Route(t, "", s.Resources)
+			d = s.Policy().Route(t, "", from, s.Resources)
 		}
 		if d.Action == message.Deliver {
 			h.deliverLate(p, s, m, d.To)
@@ -138,20 +146,27 @@ func contentOf(c presence.Content) *event.Presence {
 	return &event.Presence{Show: c.Show, Status: c.Status, Priority: int32(c.Priority), Payload: []byte(c.Payload), Lang: c.Lang, Id: c.ID}
 }
 
-// Sees gives what the log's fold says that an account sees: the show of each
-// available full JID, its own too.
+// Sees gives what the log's fold says that an account, or one full JID of it,
+// sees: the show of each available full JID, its own too.
 func (h *House) Sees(name string) map[string]string {
 	h.stateMu.Lock()
 	defer h.stateMu.Unlock()
-	viewer := jid.MustBare(name + "@" + h.domain)
+	name, resource, _ := strings.Cut(name, "/")
+	account := jid.MustBare(name + "@" + h.domain)
+	viewer := account.JID()
+	if resource != "" {
+		viewer = account.WithCanonical(resource).JID()
+	}
+	lets := h.state(account).Policy()
 	all := make(map[string]string)
 	for bare, s := range h.states {
-		if bare != viewer && !sees(s, viewer) {
+		if bare != account && !sees(s, account) {
 			continue
 		}
 		for _, r := range s.Resources {
-			if r.Available {
-				all[bare.String()+"/"+r.Name] = r.Show
+			full := bare.WithCanonical(r.Name)
+			if r.Available && !s.Policy().Hides(r.Name, viewer) && lets.Allows(privacy.PresenceIn, resource, full.JID()) {
+				all[full.String()] = r.Show
 			}
 		}
 	}

@@ -1,0 +1,156 @@
+package edge
+
+import (
+	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/privacy"
+	"github.com/rollcall/rollcall/schema/wire"
+)
+
+// A guard is what stands between an account and one of its followers beside
+// the subscription: what the account shows, and what the follower takes in. It
+// is empty for nearly all pairs: a policy is in it only if it may concern this
+// very pair, so that who uses none, or concerns others, costs nothing while
+// presence is multiplied.
+type guard struct {
+	out  *privacy.Compiled // of the account
+	also *privacy.Compiled // of the account too, while an answer is merged
+	in   *privacy.Compiled // of the follower
+}
+
+// open tells that the guard lets everything through.
+func (g *guard) open() bool { return g.out == nil && g.also == nil && g.in == nil }
+
+// passes tells that a session may see a full JID of the account.
+func (g *guard) passes(r *register, s *session) bool {
+	return g.open() || g.check(r, s)
+}
+
+func (g *guard) check(r *register, s *session) bool {
+	viewer := jid.FromCanonical(s.full)
+	return !g.out.Hides(r.resource, viewer) && !g.also.Hides(r.resource, viewer) &&
+		g.in.Allows(privacy.PresenceIn, s.resource, jid.FromCanonical(r.full))
+}
+
+// outward gives c if it may hide something from l.
+func outward(c *privacy.Compiled, l *local) *privacy.Compiled {
+	if c.Concerns(privacy.PresenceOut, l.account) {
+		return c
+	}
+	return nil
+}
+
+// inward gives c if it may refuse something of the account.
+func inward(c *privacy.Compiled, account string) *privacy.Compiled {
+	if c.Concerns(privacy.PresenceIn, jid.BareFromCanonical(account)) {
+		return c
+	}
+	return nil
+}
+
+// audience merges the policy of an account that came by itself. It gives the
+// account's own sessions here what is to be done for them once f.mu is free.
+func (f *followed) audience(b *batch, a *wire.Audience) *own {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.accounts[a.GetAccount()]
+	if w == nil || !f.narrow(b, w, a.GetPolicy(), a.GetOffset()) {
+		return nil
+	}
+	f.widen(b, w)
+	return w.own()
+}
+
+// narrow makes p the policy of w beside the one it had: who must not see
+// something any more sees it go. It is not ok if p is older than that. f.mu is
+// held, and widen is called before it is not.
+func (f *followed) narrow(b *batch, w *watched, p *event.Policy, at int64) bool {
+	if at < w.policyAt {
+		return false
+	}
+	w.policyAt = at
+	if p == nil && w.policy == nil {
+		return true
+	}
+	w.policy = privacy.New(p)
+	for _, fo := range w.followers {
+		next := outward(w.policy, fo.local)
+		if next == nil {
+			continue
+		}
+		stricter := fo.guard
+		stricter.also = next
+		f.reguard(b, w, fo, stricter)
+	}
+	return true
+}
+
+// widen lets the policy alone count that narrow made: who may see something
+// now sees it. f.mu is held.
+func (f *followed) widen(b *batch, w *watched) {
+	for _, fo := range w.followers {
+		if fo.out != nil || fo.also != nil {
+			// What was broadcast while it did not pass counts as sent now.
+			fo.since = max(fo.since, w.policyAt)
+			f.reguard(b, w, fo, guard{out: fo.also, in: fo.in})
+		}
+	}
+}
+
+// reguard gives fo another guard, and its sessions what that changes for them.
+// f.mu is held.
+func (f *followed) reguard(b *batch, w *watched, fo *follower, next guard) {
+	was := fo.guard
+	fo.guard = next
+	if !fo.admitted || was.open() && next.open() {
+		return
+	}
+	for _, r := range w.registers {
+		if !r.available {
+			continue
+		}
+		for _, s := range fo.local.sessions() {
+			if !s.available.Load() {
+				continue
+			}
+			switch before, now := was.passes(r, s), next.passes(r, s); {
+			case before && !now:
+				s.out.presence(b, r.full, preparePresence(r.full, false, nil), fo.local.bare)
+				f.metrics.deliveries.Inc()
+			case now && !before && !fo.local.overtaken(s, r.full, max(r.version, fo.since)):
+				s.out.presence(b, r.full, r.stanza, fo.local.bare)
+				f.metrics.deliveries.Inc()
+			}
+		}
+	}
+}
+
+// accept has l's sessions take in of the account what c lets in.
+func (f *followed) accept(b *batch, bare string, l *local, c *privacy.Compiled) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	w := f.accounts[bare]
+	if w == nil {
+		return
+	}
+	if fo := w.followers[l.bare]; fo != nil && fo.local == l {
+		next := fo.guard
+		next.in = inward(c, bare)
+		f.reguard(b, w, fo, next)
+	}
+}
+
+// own is a policy for the sessions of the account itself.
+type own struct {
+	local  *local
+	policy *privacy.Compiled
+	at     int64
+}
+
+// own gives the policy of w for its own sessions here, nil if it has none.
+func (w *watched) own() *own {
+	if fo := w.followers[w.bare]; fo != nil {
+		return &own{fo.local, w.policy, w.policyAt}
+	}
+	return nil
+}
