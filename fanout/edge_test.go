@@ -174,6 +174,10 @@ func (e *edge) Frames(_ int32, frames []*wire.Frame) {
 			e.outputs = append(e.outputs, f.Output)
 		case *wire.Frame_Superseded:
 			e.heard = append(e.heard, fmt.Sprintf("superseded %s", f.Superseded.GetAccount()))
+		case *wire.Frame_NodeNews:
+			n := f.NodeNews
+			e.heard = append(e.heard, fmt.Sprintf("news %s %s %s %q %s by %s, retracted %v, purged %v, deleted %v", n.GetAccount(), n.GetNode(), n.GetItem(),
+				n.GetPayload(), n.GetAccess(), n.GetResource(), n.GetRetracted(), n.GetPurged(), n.GetDeleted()))
 		case *wire.Frame_Directed:
 			e.heard = append(e.heard, fmt.Sprintf("directed %s from %s %v", f.Directed.GetAccount(), f.Directed.GetFrom(), f.Directed.GetAvailable()))
 		}
