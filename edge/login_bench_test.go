@@ -24,8 +24,11 @@ import (
 )
 
 // loginKinds are ways to come in over TLS, from a connection to a bound or
-// resumed session; the first stops when TLS is there, to be taken off the others.
-var loginKinds = []string{"tls-alone", "scram", "scram+bind2", "fast+bind2", "fast+resume"}
+// resumed session; the first stops when TLS is there, to be taken off the
+// others. The last are over WebSocket, whose handshake is a round trip.
+var loginKinds = []string{"tls-alone", "scram", "scram+bind2", "fast+bind2", "fast+resume", overWeb + "scram", overWeb + "fast+bind2"}
+
+const overWeb = "wss+"
 
 // BenchmarkLogin tells what each way in costs: round trips and bytes (TCP's
 // handshake apart, TLS's included), time, and processor time of either side.
@@ -45,7 +48,7 @@ func BenchmarkLogin(b *testing.B) {
 				one := oneAccount{keys}
 				h, e := edgetest.Start(b, edge.Options{
 					Stream: stream.Options{TLS: stream.ServerTLS(certificate), Credentials: one, Tokens: one, Secret: make([]byte, 16)},
-					Listen: []edge.Listen{{Address: "127.0.0.1:0", Direct: true}},
+					Listen: []edge.Listen{{Address: "127.0.0.1:0", Direct: true, Web: strings.HasPrefix(kind, overWeb)}},
 				})
 				h.Create("juliet")
 				ask := logins(b, e.Addr(0).String(), kind, rtt)
@@ -125,8 +128,9 @@ func serveLogins() bool {
 	if err != nil {
 		panic(err)
 	}
-	v := &visitor{kind: what[1], o: edgetest.ClientOptions{
-		Address: what[0], User: "juliet", TLS: &tls.Config{InsecureSkipVerify: true}, Direct: true, Resource: "r",
+	kind, web := strings.CutPrefix(what[1], overWeb)
+	v := &visitor{kind: kind, o: edgetest.ClientOptions{
+		Web: web, Address: what[0], User: "juliet", TLS: &tls.Config{InsecureSkipVerify: true}, Direct: true, Resource: "r",
 		Wrap: func(c net.Conn) net.Conn { return newFar(c, rtt) },
 	}}
 	v.prepare()

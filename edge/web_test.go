@@ -3,6 +3,7 @@ package edge_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"io"
 	"net/http"
 	"strings"
@@ -10,10 +11,13 @@ import (
 	"time"
 
 	ws "github.com/coder/websocket"
+	"github.com/xdg-go/scram"
 
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/edgetest"
+	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/edge/stream"
+	"github.com/rollcall/rollcall/edge/websocket"
 )
 
 // web is an edge with a port for each of TCP, HTTP and HTTPS, in this order.
@@ -175,4 +179,88 @@ func TestHostMeta(t *testing.T) {
 			}
 		})
 	}
+}
+
+// SCRAM with channel binding works through HTTPS: both sides see one TLS.
+func TestWebSocketBindsTheChannel(t *testing.T) {
+	p := web(t, edge.Options{})
+	p.create("juliet")
+	conn, err := websocket.Dial(t.Context(), "wss://"+p.edge.Addr(2).String()+edge.WebSocketPath, websocket.DialOptions{TLS: &tls.Config{InsecureSkipVerify: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	d := stanza.NewDecoder(conn, stanza.Limits{})
+	exchange := func(xml string) *stanza.Stanza {
+		t.Helper()
+		if _, err := conn.Write([]byte(xml)); err != nil {
+			t.Fatal(err)
+		}
+		st, err := d.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return st
+	}
+	if _, err := conn.Write(stanza.AppendStreamHeader(nil, stanza.StreamHeader{To: "example.com", Version: "1.0"})); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Open(); err != nil {
+		t.Fatal(err)
+	}
+	features, err := d.Next()
+	if err != nil || !strings.Contains(string(features.Inner), "<channel-binding type='tls-exporter'/>") || strings.Contains(string(features.Inner), "starttls") {
+		t.Fatalf("%s %v", features.Inner, err)
+	}
+	client, err := scram.SHA256.NewClient("juliet", edgetest.Password, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	binding, err := scram.NewTLSExporterBinding(conn.TLS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	talk := client.WithMinIterations(1).NewConversationWithChannelBinding(binding)
+	said, err := talk.Step("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := exchange("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-256-PLUS'>" + base64.StdEncoding.EncodeToString([]byte(said)) + "</auth>")
+	challenge, err := base64.StdEncoding.DecodeString(st.Text())
+	if err != nil || st.Local != "challenge" {
+		t.Fatal(edgetest.Text(st), err)
+	}
+	if said, err = talk.Step(string(challenge)); err != nil {
+		t.Fatal(err)
+	}
+	if st := exchange("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>" + base64.StdEncoding.EncodeToString([]byte(said)) + "</response>"); st.Local != "success" {
+		t.Error(edgetest.Text(st))
+	}
+}
+
+// Who has come in by HTTP and is not bound counts at the door.
+func TestWebSocketWaitsAtTheDoor(t *testing.T) {
+	p := web(t, edge.Options{MaxUnbound: 1})
+	p.create("juliet")
+	url := "ws://" + p.edge.Addr(1).String() + edge.WebSocketPath
+	unbound, err := websocket.Dial(t.Context(), url, websocket.DialOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c, err := websocket.Dial(t.Context(), url, websocket.DialOptions{}); err == nil {
+		c.Close()
+		t.Error("two came in at once")
+	}
+	unbound.Close()
+	p.browse("juliet/one", false)
+	// A bound one counts no more, nor does who only asked where to go.
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	for range 2 {
+		r, err := client.Get("http://" + p.edge.Addr(1).String() + "/.well-known/host-meta")
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+	}
+	p.browse("juliet/two", false)
 }

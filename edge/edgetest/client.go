@@ -81,27 +81,30 @@ func (o ClientOptions) connect() (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if tcp, ok := conn.(*net.TCPConn); ok && o.Receive > 0 {
-		_ = tcp.SetReadBuffer(o.Receive)
-	}
 	_ = conn.SetDeadline(time.Now().Add(o.Timeout))
-	if o.Wrap != nil {
-		conn = o.Wrap(conn)
-	}
 	return &Client{Conn: conn, domain: o.Domain}, nil
 }
 
 func (o ClientOptions) dial() (net.Conn, error) {
-	if !o.Web {
-		return o.Dialer.Dial("tcp", o.Address)
+	over := func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := o.Dialer.DialContext(ctx, network, address)
+		if err == nil && o.Receive > 0 {
+			_ = conn.(*net.TCPConn).SetReadBuffer(o.Receive)
+		}
+		if err == nil && o.Wrap != nil {
+			conn = o.Wrap(conn)
+		}
+		return conn, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), o.Timeout)
 	defer cancel()
-	scheme := "ws://"
-	if o.TLS != nil {
-		scheme = "wss://"
+	switch {
+	case !o.Web:
+		return over(ctx, "tcp", o.Address)
+	case o.TLS != nil:
+		return websocket.Dial(ctx, "wss://"+o.Address+edge.WebSocketPath, websocket.DialOptions{TLS: o.TLS, Net: over})
 	}
-	return websocket.Dial(ctx, scheme+o.Address+edge.WebSocketPath, o.TLS)
+	return websocket.Dial(ctx, "ws://"+o.Address+edge.WebSocketPath, websocket.DialOptions{Net: over})
 }
 
 func (c *Client) login(o ClientOptions) error {

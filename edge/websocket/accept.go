@@ -3,7 +3,6 @@ package websocket
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"net"
 	"net/http"
@@ -74,35 +73,4 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	rw.Writer.Reset(t)
 	h.conn.raw, h.conn.tap = conn, t
 	return t, rw, nil
-}
-
-// Dial opens a client's side, for tests and tools: one that sends canonical
-// XML. A deadline that passes ends the connection.
-func Dial(ctx context.Context, url string, config *tls.Config) (*Conn, error) {
-	c := new(Conn)
-	transport := &http.Transport{
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			var err error
-			c.raw, err = new(net.Dialer).DialContext(ctx, network, address)
-			return c.raw, err
-		},
-		DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := (&tls.Dialer{Config: config}).DialContext(ctx, network, address)
-			if err != nil {
-				return nil, err
-			}
-			state := conn.(*tls.Conn).ConnectionState()
-			c.raw, c.tls = conn, &state
-			return conn, nil
-		},
-	}
-	defer transport.CloseIdleConnections()
-	var err error
-	c.ws, _, err = ws.Dial(ctx, url, &ws.DialOptions{HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{Subprotocol}})
-	if err != nil {
-		return nil, err
-	}
-	c.ws.SetReadLimit(-1)
-	c.unframe.Restart = true
-	return c, nil
 }

@@ -86,7 +86,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 		}
 		switch {
 		case c.readErr != nil || err == nil:
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF) && (c.tap == nil || !c.tap.ended): // and not within it
 			c.readFrom = nil
 			var last []byte
 			if last, c.readErr = c.unframe.End(); len(last) > 0 {

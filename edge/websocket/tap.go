@@ -3,6 +3,7 @@ package websocket
 import (
 	"bufio"
 	"errors"
+	"io"
 	"net"
 	"os"
 	"sync"
@@ -35,6 +36,7 @@ type tap struct {
 	// Of the goroutine that reads.
 	taken  int64 // bytes given to reader
 	marked int64 // bytes taken from it when the last frame had ended
+	ended  bool  // the connection has no more
 
 	mu      sync.Mutex
 	buf     []byte // frames that wait
@@ -62,6 +64,7 @@ func (t *tap) Read(p []byte) (n int, err error) {
 		n, err = t.Conn.Read(p)
 	}
 	t.taken += int64(n)
+	t.ended = n == 0 && err == io.EOF
 	return n, err
 }
 
