@@ -100,7 +100,7 @@ func (s *session) readLast(n *notified, accounts, nodes []string, failed func())
 		var b batch
 		n.mu.Lock()
 		for _, i := range items {
-			if n.seen[nodeOf{i.Account, i.Node}] < i.Item.Version && s.available.Load() && s.mayHear(i.Account, i.Policy, "") {
+			if n.seen[nodeOf{i.Account, i.Node}] < i.Item.Version && s.available.Load() && s.mayHear(i.Account, privacy.New(i.Policy), "") {
 				said := prepareNews(&wire.NodeNews{Account: i.Account, Node: i.Node, Item: i.Item.ID, Payload: i.Item.Payload},
 					stanza.AppendDelay(nil, i.Account, time.UnixMicro(i.Item.At)))
 				s.out.write(&b, func(dst []byte) []byte { return said.AppendTo(dst, s.full) }, nil)
@@ -120,8 +120,9 @@ func (s *session) readLast(n *notified, accounts, nodes []string, failed func())
 
 // mayHear tells whether news that a resource of the account caused may reach
 // this session, by the policies of both.
-func (s *session) mayHear(account string, of *event.Policy, resource string) bool {
-	return account == s.local.bare || !privacy.Hides(of, resource, s.jid()) && s.lets(privacy.Message, jid.FromCanonical(account))
+func (s *session) mayHear(account string, of *privacy.Compiled, resource string) bool {
+	return account == s.local.bare ||
+		!of.Hides(resource, s.jid()) && s.local.policy.Load().Allows(privacy.Message, s.resource, jid.FromCanonical(account))
 }
 
 // news gives the account's sessions on this edge, and those of its followers,
@@ -141,7 +142,7 @@ func (f *followed) news(b *batch, n *wire.NodeNews) {
 			continue
 		}
 		for _, s := range fo.local.sessions() {
-			if !s.available.Load() || !s.wantsNews(n) || !s.mayHear(w.bare, w.policyOf(), n.GetResource()) {
+			if !s.available.Load() || !s.wantsNews(n) || !s.mayHear(w.bare, w.policy, n.GetResource()) {
 				continue
 			}
 			if said == nil {

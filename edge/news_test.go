@@ -298,3 +298,58 @@ func (p *play) features(name string) []byte {
 	defer c.Conn.Close()
 	return c.Features
 }
+
+// Nobody hears, or reads, what a policy keeps from it (XEP-0163, section 4.3.3;
+// XEP-0191, section 3.2; XEP-0186).
+func TestPoliciesHoldForNodes(t *testing.T) {
+	p := newPlay(t, edge.Options{})
+	p.create("juliet", "romeo", "nurse")
+	p.house.Befriend("juliet", "romeo")
+	p.house.Befriend("juliet", "nurse")
+	p.online("juliet/balcony")
+	p.wanting("romeo/orchard", "mood+notify")
+	p.wanting("nurse/home", "mood+notify")
+	const juliet = "juliet@example.com"
+	const last = "<query xmlns='jabber:iq:last'/>"
+	told := func(who, id string) string {
+		return news("juliet", who, "<items node='mood'>"+item(id, mood)+"</items>")
+	}
+	p.asks("juliet/balcony", "set", "", publish("mood", "1", mood), "result ")
+	p.asks("juliet/balcony", "set", "", publish("open", "1", mood, "access_model", "open"), "result ")
+	p.asks("juliet/balcony", "set", "", "<vCard xmlns='vcard-temp'><FN>J</FN></vCard>", "result ")
+	p.hears("romeo/orchard", told("romeo/orchard", "1"))
+	p.hears("nurse/home", told("nurse/home", "1"))
+
+	// Blocked: not a word, and every question is refused alike.
+	p.asks("juliet/balcony", "set", "", "<block xmlns='urn:xmpp:blocking'><item jid='romeo@example.com'/></block>", "result ")
+	p.asks("juliet/balcony", "set", "", publish("mood", "2", mood), "result ")
+	p.hears("romeo/orchard")
+	p.hears("nurse/home", told("nurse/home", "2"))
+	for _, q := range []string{items("mood"), items("open"), "<vCard xmlns='vcard-temp'/>", last} {
+		p.asks("romeo/orchard", "get", juliet, q, failure("cancel", "service-unavailable"))
+	}
+	for _, q := range []string{"items", "info"} {
+		p.asks("romeo/orchard", "get", juliet, "<query xmlns='http://jabber.org/protocol/disco#"+q+"'/>", failure("cancel", "service-unavailable"))
+	}
+	p.send("romeo/orchard", "<presence type='unavailable'/>")
+	p.heard("romeo/orchard")
+	p.send("romeo/orchard", "<presence/>")
+	p.hears("romeo/orchard")
+	// Who blocks somebody does not hear of it either, and cannot ask.
+	p.asks("nurse/home", "set", "", "<block xmlns='urn:xmpp:blocking'><item jid='"+juliet+"'/></block>", "result ")
+	p.asks("juliet/balcony", "set", "", publish("mood", "3", mood), "result ")
+	p.hears("nurse/home")
+	p.asks("nurse/home", "get", juliet, items("mood"), failure("cancel", "not-acceptable"))
+	// Unblocked, news come again.
+	p.asks("juliet/balcony", "set", "", "<unblock xmlns='urn:xmpp:blocking'/>", "result ")
+	p.heard("romeo/orchard")
+	p.asks("juliet/balcony", "set", "", publish("mood", "4", mood), "result ")
+	p.hears("romeo/orchard", told("romeo/orchard", "4"))
+	p.asks("romeo/orchard", "get", juliet, last, "result <query xmlns='jabber:iq:last' seconds='0'/>")
+
+	// Invisible: neither what it publishes nor when it was there tells of it.
+	p.asks("juliet/balcony", "set", "", "<invisible xmlns='urn:xmpp:invisible:1'/>", "result ")
+	p.asks("juliet/balcony", "set", "", publish("mood", "5", mood), "result ")
+	p.hears("romeo/orchard")
+	p.asks("romeo/orchard", "get", juliet, last, failure("auth", "forbidden"))
+}

@@ -17,7 +17,7 @@ import (
 // viewer. stateMu is held.
 func (h *House) viewed(q edge.Asked) (*account.State, edge.Viewed) {
 	s := h.state(q.Account)
-	return s, edge.Viewed{Exists: s.Exists, Admitted: q.Account == q.Viewer || sees(s, q.Viewer)}
+	return s, edge.Viewed{Exists: s.Exists, Admitted: q.Account == q.Viewer || sees(s, q.Viewer), Policy: s.Policy().Policy()}
 }
 
 // Stored implements edge.Published.
