@@ -2,6 +2,7 @@ package edge_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -144,4 +145,26 @@ func TestRFC6121_2_6_3_Bytes(t *testing.T) {
 	} else {
 		t.Logf("%d bytes, the whole roster %d", total, len(answer))
 	}
+}
+
+// Where the roster cannot be read the client is told so, and counts as one that
+// did not ask for it.
+func TestRFC6121_2_2_RosterAway(t *testing.T) {
+	p := newPlay(t, edge.Options{})
+	p.dial("juliet/chamber")
+	p.house.RefuseRosters(errors.New("away"))
+	p.send("juliet/chamber", "<iq type='get' id='g'><query xmlns='jabber:iq:roster'/></iq>")
+	p.until("juliet/chamber", "iq type=error id=g to=juliet@example.com/chamber <error type='wait'><internal-server-error")
+	p.send("juliet/chamber", rosterSet("a", "<item jid='a@example.com'/>"))
+	p.expect("juliet/chamber", "iq type=result id=a")
+	p.house.RefuseRosters(nil)
+	if answer, _ := p.rosterGet("juliet/chamber", ""); !strings.Contains(answer, "a@example.com") {
+		t.Errorf("%s", answer)
+	}
+	// An answer that it has had counts on.
+	p.house.RefuseRosters(errors.New("away"))
+	p.send("juliet/chamber", "<iq type='get' id='g'><query xmlns='jabber:iq:roster'/></iq>")
+	p.until("juliet/chamber", "iq type=error id=g")
+	p.send("juliet/chamber", rosterSet("b", "<item jid='b@example.com'/>"))
+	p.expect("juliet/chamber", "iq type=set id=push-1", "iq type=result id=b")
 }

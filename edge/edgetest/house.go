@@ -36,6 +36,7 @@ type House struct {
 	busy    bool
 	stopped bool
 	refuse  error // what appends are answered with, if not nil
+	away    error // what reads of rosters are answered with, if not nil
 	frozen  bool  // nothing is taken from the queue
 
 	stateMu sync.Mutex
@@ -129,6 +130,13 @@ func (h *House) Close() {
 func (h *House) Refuse(err error) {
 	h.mu.Lock()
 	h.refuse = err
+	h.mu.Unlock()
+}
+
+// RefuseRosters makes reads of rosters fail with err, until it is called with nil.
+func (h *House) RefuseRosters(err error) {
+	h.mu.Lock()
+	h.away = err
 	h.mu.Unlock()
 }
 
@@ -270,6 +278,12 @@ func (h *House) Befriend(a, b string) {
 
 // Roster implements edge.Rosters.
 func (h *House) Roster(_ context.Context, of jid.Bare, partition int32, _ int64) (*edge.Roster, error) {
+	h.mu.Lock()
+	away := h.away
+	h.mu.Unlock()
+	if away != nil {
+		return nil, away
+	}
 	h.stateMu.Lock()
 	defer h.stateMu.Unlock()
 	s := h.state(of)
