@@ -134,7 +134,9 @@ func (w *Writer) step() {
 		w.Event(a, of(&event.Event{Kind: &event.Event_RosterItemRemoved{RosterItemRemoved: &event.RosterItemRemoved{Contact: other.String(), RequestId: "r2", Resource: resource}}}))
 	case dice < 81:
 		w.Event(a, of(&event.Event{Kind: &event.Event_SubscriptionSent{SubscriptionSent: &event.SubscriptionSent{Contact: other.String(), Verb: event.Verb(1 + w.rand.IntN(12)%4), Presence: w.presence()}}}))
-	case dice < 85:
+	case dice < 83:
+		w.privacy(a, binding, resource, other)
+	case dice < 86:
 		w.node(a, binding, resource)
 	case dice < 90:
 		w.Event(other, of(&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: full,
@@ -156,6 +158,29 @@ func (w *Writer) step() {
 	default:
 		w.Event(a, &event.Event{Kind: &event.Event_AccountCreated{AccountCreated: &event.AccountCreated{}}})
 	}
+}
+
+// privacy blocks, sets or chooses a list, or makes a session invisible.
+func (w *Writer) privacy(a jid.Bare, binding []byte, resource string, other jid.Bare) {
+	e := &event.Event{Binding: binding}
+	name := []string{"l", "l " + w.text(), ""}[w.rand.IntN(3)]
+	switch w.rand.IntN(8) {
+	case 0, 1:
+		e.Kind = &event.Event_BlockListChanged{BlockListChanged: &event.BlockListChanged{Blocked: []string{other.String()}, RequestId: "p1", Resource: resource}}
+	case 2:
+		e.Kind = &event.Event_BlockListChanged{BlockListChanged: &event.BlockListChanged{UnblockedAll: true, RequestId: "p2", Resource: resource}}
+	case 3, 4:
+		items := []*event.PrivacyItem{
+			{Type: "subscription", Value: "none", Order: 3, PresenceIn: true}, {Type: "group", Value: "Friends", Order: 1, Allow: true},
+			{Type: "jid", Value: other.String(), Order: 2, PresenceOut: w.rand.IntN(2) == 0},
+		}
+		e.Kind = &event.Event_PrivacyListChanged{PrivacyListChanged: &event.PrivacyListChanged{Name: name, Items: items[:w.rand.IntN(4)], RequestId: "p3", Resource: resource}}
+	case 5, 6:
+		e.Kind = &event.Event_PrivacyListChosen{PrivacyListChosen: &event.PrivacyListChosen{Name: name, Default: w.rand.IntN(2) == 0, RequestId: "p4", Resource: resource}}
+	default:
+		e.Kind = &event.Event_VisibilityChanged{VisibilityChanged: &event.VisibilityChanged{Resource: resource, Invisible: w.rand.IntN(3) > 0, RequestId: "p5"}}
+	}
+	w.Event(a, e)
 }
 
 // node publishes, retracts, configures or deletes, or sets what is stored.

@@ -48,6 +48,9 @@ func ReadPartition(ctx context.Context, tx pgx.Tx, partition int32) (*Rows, erro
 	readInto(b, &nodeTable, nodeTable.all("views", mine), &r.Nodes, partition)
 	readInto(b, &nodeItemTable, nodeItemTable.all("views", mine), &r.NodeItems, partition)
 	readInto(b, &storageTable, storageTable.all("views", mine), &r.Storage, partition)
+	readInto(b, &privacyTable, privacyTable.all("views", own), &r.Privacy, partition)
+	readInto(b, &hiddenTable, hiddenTable.all("views", mine), &r.Hidden, partition)
+	readInto(b, &refusedTable, refusedTable.all("views", mine), &r.Refused, partition)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read partition %d: %w", partition, err)
 	}
@@ -66,6 +69,8 @@ func ReadStrays(ctx context.Context, tx pgx.Tx) (*Rows, error) {
 	readInto(b, &nodeTable, nodeTable.all("views", stray), &r.Nodes)
 	readInto(b, &nodeItemTable, nodeItemTable.all("views", stray), &r.NodeItems)
 	readInto(b, &storageTable, storageTable.all("views", stray), &r.Storage)
+	readInto(b, &hiddenTable, hiddenTable.all("views", stray), &r.Hidden)
+	readInto(b, &refusedTable, refusedTable.all("views", stray), &r.Refused)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read strays: %w", err)
 	}

@@ -91,12 +91,15 @@ type Rows struct {
 	Nodes     []NodeRow
 	NodeItems []NodeItemRow
 	Storage   []StorageRow
+	Privacy   []PrivacyRow
+	Hidden    []HiddenRow
+	Refused   []RefusedRow
 }
 
 // Len is the number of rows.
 func (r *Rows) Len() int {
 	return len(r.Accounts) + len(r.Items) + len(r.Resources) + len(r.Directed) + len(r.Inbox) + len(r.Ended) +
-		len(r.Nodes) + len(r.NodeItems) + len(r.Storage)
+		len(r.Nodes) + len(r.NodeItems) + len(r.Storage) + len(r.Privacy) + len(r.Hidden) + len(r.Refused)
 }
 
 // Keys names rows to delete.
@@ -110,12 +113,15 @@ type Keys struct {
 	Nodes     []NodeKey
 	NodeItems []NodeItemKey
 	Storage   []StorageKey
+	Privacy   []string
+	Hidden    []HiddenRow
+	Refused   []RefusedRow
 }
 
 // Len is the number of keys.
 func (k *Keys) Len() int {
 	return len(k.Accounts) + len(k.Items) + len(k.Resources) + len(k.Directed) + len(k.Inbox) + len(k.Ended) +
-		len(k.Nodes) + len(k.NodeItems) + len(k.Storage)
+		len(k.Nodes) + len(k.NodeItems) + len(k.Storage) + len(k.Privacy) + len(k.Hidden) + len(k.Refused)
 }
 
 // clean gives s without what text in Postgres cannot hold. Everything else in

@@ -110,6 +110,9 @@ VALUES ($1, $2, $3, $4, now())`, at.Partition, at.Next, at.Marks, at.FoldVersion
 			func() error { return copyText(ctx, conn, Shadow+".node", &nodeTable, rows.Nodes, "") },
 			func() error { return copyText(ctx, conn, Shadow+".node_item", &nodeItemTable, rows.NodeItems, "") },
 			func() error { return copyText(ctx, conn, Shadow+".storage", &storageTable, rows.Storage, "") },
+			func() error { return copyText(ctx, conn, Shadow+".privacy", &privacyTable, rows.Privacy, "") },
+			func() error { return copyText(ctx, conn, Shadow+".hidden", &hiddenTable, rows.Hidden, "") },
+			func() error { return copyText(ctx, conn, Shadow+".refused", &refusedTable, rows.Refused, "") },
 		} {
 			if err := fill(); err != nil {
 				return err
@@ -153,7 +156,7 @@ AND NOT EXISTS (SELECT FROM pg_class s WHERE s.relnamespace = '`+Shadow+`'::regn
 				return err
 			}
 		}
-		_, err = tx.Exec(ctx, `ANALYZE account, roster_item, resource, directed, ended, inbox, node, node_item, storage, projected`)
+		_, err = tx.Exec(ctx, `ANALYZE account, roster_item, resource, directed, ended, inbox, node, node_item, storage, privacy, hidden, refused, projected`)
 		return err
 	})
 	if err != nil {

@@ -55,6 +55,7 @@ func (u *Unit) Collect(s *account.State, partition int32) {
 	}
 	u.collectEnded(s)
 	u.collectNodes(s)
+	u.collectPrivacy(s, partition)
 	c.Reset()
 }
 
@@ -80,6 +81,7 @@ func (r *Rows) Add(s *account.State, partition int32) {
 		r.Ended = append(r.Ended, endedRow(name, e))
 	}
 	r.addNodes(s)
+	r.addPrivacy(s, partition)
 }
 
 func accountRow(s *account.State, partition int32) AccountRow {
@@ -137,6 +139,9 @@ func (s *Store) Load(ctx context.Context, accounts []jid.Bare) (map[string]*acco
 	readInto(b, &nodeTable, s.sql.loadNodes, &rows.Nodes, names)
 	readInto(b, &nodeItemTable, s.sql.loadNodeItems, &rows.NodeItems, names)
 	readInto(b, &storageTable, s.sql.loadStorage, &rows.Storage, names)
+	readInto(b, &privacyTable, s.sql.loadPrivacy, &rows.Privacy, names)
+	readInto(b, &hiddenTable, s.sql.loadHidden, &rows.Hidden, names)
+	readInto(b, &refusedTable, s.sql.loadRefused, &rows.Refused, names)
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("load %d accounts: %w", len(accounts), err)
 	}
@@ -208,7 +213,7 @@ func (r *Rows) fill(states map[string]*account.State) error {
 	}
 	r.fillEnded(states)
 	r.fillNodes(states)
-	return nil
+	return r.fillPrivacy(states)
 }
 
 // textOf reads what textArray wrote.

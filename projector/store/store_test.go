@@ -44,6 +44,9 @@ func unit(n, round int, from, to int64) *Unit {
 		u.Put.Inbox = append(u.Put.Inbox, InboxRow{name, int64(i), uuid.UUID{byte(i), 9}, 1_790_000_000_000_003, "s@localhost/x", text, ""})
 		u.Put.Nodes = append(u.Put.Nodes, NodeRow{name, "n" + text, 3, 1 << 31, true, false, int64(round)})
 		u.Put.NodeItems = append(u.Put.NodeItems, NodeItemRow{name, "n", "i" + text, int64(i), 1_790_000_000_000_004, "\x00\xff" + text})
+		u.Put.Privacy = append(u.Put.Privacy, PrivacyRow{name, 1, textArray([]string{"b", text}), text, "", "\x00\xff" + text})
+		u.Put.Hidden = append(u.Put.Hidden, HiddenRow{name, "r" + text, text})
+		u.Put.Refused = append(u.Put.Refused, RefusedRow{name, "c" + text})
 		u.Put.Storage = append(u.Put.Storage, StorageRow{name, 2, "{ns}" + text, int64(i), "<x/>" + text})
 	}
 	return u
@@ -66,6 +69,8 @@ func TestWritesAndReadsRows(t *testing.T) {
 				second.Remove.Directed = append(second.Remove.Directed, ResourceKey{fmt.Sprintf("u%d@localhost", i), "r"})
 				gone := hard[i%len(hard)]
 				second.Remove.Ended = append(second.Remove.Ended, EndedKey{fmt.Sprintf("u%d@localhost", i), uuid.UUID{byte(i), byte(len(gone))}})
+				second.Remove.Hidden = append(second.Remove.Hidden, HiddenRow{fmt.Sprintf("u%d@localhost", i), "r" + gone, gone})
+				second.Remove.Refused = append(second.Remove.Refused, RefusedRow{fmt.Sprintf("u%d@localhost", i), "c" + gone})
 				second.Remove.Nodes = append(second.Remove.Nodes, NodeKey{fmt.Sprintf("u%d@localhost", i), "n" + gone})
 				second.Remove.NodeItems = append(second.Remove.NodeItems, NodeItemKey{fmt.Sprintf("u%d@localhost", i), "n", "i" + gone})
 				second.Remove.Storage = append(second.Remove.Storage, StorageKey{fmt.Sprintf("u%d@localhost", i), 2, "{ns}" + gone})
@@ -87,6 +92,9 @@ func TestWritesAndReadsRows(t *testing.T) {
 			same(t, "inbox", got.Inbox, second.Put.Inbox)
 			same(t, "node", got.Nodes, second.Put.Nodes)
 			same(t, "node_item", got.NodeItems, second.Put.NodeItems)
+			same(t, "privacy", got.Privacy, second.Put.Privacy)
+			same(t, "hidden", got.Hidden, second.Put.Hidden)
+			same(t, "refused", got.Refused, second.Put.Refused)
 			same(t, "storage", got.Storage, second.Put.Storage)
 
 			var last Unit
@@ -94,6 +102,7 @@ func TestWritesAndReadsRows(t *testing.T) {
 			for i := range n {
 				name := fmt.Sprintf("u%d@localhost", i)
 				last.Remove.Accounts = append(last.Remove.Accounts, name)
+				last.Remove.Privacy = append(last.Remove.Privacy, name)
 				last.Remove.Items = append(last.Remove.Items, ItemKey{name, "c@localhost"})
 				last.Remove.Inbox = append(last.Remove.Inbox, InboxKey{name, int64(i)})
 			}

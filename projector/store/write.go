@@ -25,6 +25,9 @@ type statements struct {
 	putEnded, removeEnded, loadEnded                                          string
 	removeNodes, removeNodeItems, removeStorage                               string
 	loadNodes, loadNodeItems, loadStorage                                     string
+	putPrivacy, putHidden, putRefused                                         string
+	removePrivacy, removeHidden, removeRefused                                string
+	loadPrivacy, loadHidden, loadRefused                                      string
 	fence, open, stands, ofEdge                                               string
 }
 
@@ -53,6 +56,15 @@ func statementsFor(schema string) statements {
 		loadEnded:       endedTable.all(schema, named),
 		putNodes:        nodeTable.upsert(schema),
 		putNodeItems:    nodeItemTable.upsert(schema),
+		putPrivacy:      privacyTable.upsert(schema),
+		putHidden:       hiddenTable.upsert(schema),
+		putRefused:      refusedTable.upsert(schema),
+		removePrivacy:   privacyTable.remove(schema, 1),
+		removeHidden:    hiddenTable.remove(schema, 3),
+		removeRefused:   refusedTable.remove(schema, 2),
+		loadPrivacy:     privacyTable.all(schema, named),
+		loadHidden:      hiddenTable.all(schema, named),
+		loadRefused:     refusedTable.all(schema, named),
 		putStorage:      storageTable.upsert(schema),
 		removeNodes:     nodeTable.remove(schema, 2),
 		removeNodeItems: nodeItemTable.remove(schema, 3),
@@ -70,7 +82,7 @@ func statementsFor(schema string) statements {
 func (u *Unit) large() bool {
 	p := &u.Put
 	return max(len(p.Accounts), len(p.Items), len(p.Resources), len(p.Directed), len(p.Inbox),
-		len(p.Ended), len(p.Nodes), len(p.NodeItems), len(p.Storage)) > copyAbove
+		len(p.Ended), len(p.Nodes), len(p.NodeItems), len(p.Storage), len(p.Privacy), len(p.Hidden), len(p.Refused)) > copyAbove
 }
 
 func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
@@ -104,6 +116,15 @@ func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
 		b.Queue(q.removeStorage, each(k.Storage, func(k StorageKey) string { return k.Account }),
 			each(k.Storage, func(k StorageKey) int16 { return k.Space }), each(k.Storage, func(k StorageKey) string { return k.Name }))
 	}
+	if len(k.Privacy) > 0 {
+		b.Queue(q.removePrivacy, k.Privacy)
+	}
+	if len(k.Hidden) > 0 {
+		b.Queue(q.removeHidden, hiddenTable.arrays(k.Hidden)...)
+	}
+	if len(k.Refused) > 0 {
+		b.Queue(q.removeRefused, refusedTable.arrays(k.Refused)...)
+	}
 }
 
 func (q *statements) queuePut(b *pgx.Batch, p *Rows) {
@@ -116,6 +137,9 @@ func (q *statements) queuePut(b *pgx.Batch, p *Rows) {
 	queueTable(b, &nodeTable, q.putNodes, p.Nodes)
 	queueTable(b, &nodeItemTable, q.putNodeItems, p.NodeItems)
 	queueTable(b, &storageTable, q.putStorage, p.Storage)
+	queueTable(b, &privacyTable, q.putPrivacy, p.Privacy)
+	queueTable(b, &hiddenTable, q.putHidden, p.Hidden)
+	queueTable(b, &refusedTable, q.putRefused, p.Refused)
 }
 
 func queueTable[R any](b *pgx.Batch, t *table[R], upsert string, rows []R) {
@@ -148,6 +172,9 @@ func (s *Store) commitLarge(ctx context.Context, u *Unit) error {
 				return copyOrQueue(ctx, tx, q.schema, b, &nodeItemTable, q.putNodeItems, p.NodeItems)
 			},
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &storageTable, q.putStorage, p.Storage) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &privacyTable, q.putPrivacy, p.Privacy) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &hiddenTable, q.putHidden, p.Hidden) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &refusedTable, q.putRefused, p.Refused) },
 		} {
 			if err := put(); err != nil {
 				return err

@@ -162,9 +162,9 @@ func (f *folding) refuseDirected(c *privacy.Compiled) {
 	}
 }
 
-// hide keeps Hidden what the policy says.
+// hide keeps Hidden and Refused what the policy says.
 func (f *folding) hide(c *privacy.Compiled) {
-	hidden := make(map[Hidden]struct{})
+	hidden, refused := make(map[Hidden]struct{}), make(map[jid.Bare]struct{})
 	if c != nil {
 		for name := range f.Resources {
 			if c.Invisible(name) {
@@ -172,6 +172,9 @@ func (f *folding) hide(c *privacy.Compiled) {
 			}
 		}
 		for contact, i := range f.Roster {
+			if !i.Removed && i.State&subscription.To != 0 && !c.Allows(privacy.PresenceIn, "", contact.JID()) {
+				refused[contact] = struct{}{}
+			}
 			if i.Removed || i.State&subscription.From == 0 || !c.Concerns(privacy.PresenceOut, contact) {
 				continue
 			}
@@ -182,16 +185,22 @@ func (f *folding) hide(c *privacy.Compiled) {
 			}
 		}
 	}
-	for h := range f.Hidden {
-		if _, still := hidden[h]; !still {
-			delete(f.Hidden, h)
-			note(&f.Changes.Hidden, h)
+	replace(&f.Hidden, hidden, &f.Changes.Hidden)
+	replace(&f.Refused, refused, &f.Changes.Refused)
+}
+
+// replace makes a set what it is to be, and notes what was not so.
+func replace[K comparable](set *map[K]struct{}, next map[K]struct{}, changes *map[K]struct{}) {
+	for k := range *set {
+		if _, still := next[k]; !still {
+			delete(*set, k)
+			note(changes, k)
 		}
 	}
-	for h := range hidden {
-		if _, already := f.Hidden[h]; !already {
-			put(&f.Hidden, h, struct{}{})
-			note(&f.Changes.Hidden, h)
+	for k := range next {
+		if _, already := (*set)[k]; !already {
+			put(set, k, struct{}{})
+			note(changes, k)
 		}
 	}
 }
@@ -201,5 +210,8 @@ func (f *folding) dropPrivacy() {
 	f.Changes.Privacy = f.Changes.Privacy || f.Privacy != nil
 	for h := range f.Hidden {
 		note(&f.Changes.Hidden, h)
+	}
+	for contact := range f.Refused {
+		note(&f.Changes.Refused, contact)
 	}
 }

@@ -97,7 +97,7 @@ func copyOf(s *State) *State {
 	c.Roster, c.Resources, c.Inbox = maps.Clone(s.Roster), maps.Clone(s.Resources), maps.Clone(s.Inbox)
 	c.Ended = maps.Clone(s.Ended)
 	c.Nodes, c.Storage = maps.Clone(s.Nodes), maps.Clone(s.Storage)
-	c.Directed, c.Hidden = maps.Clone(s.Directed), maps.Clone(s.Hidden)
+	c.Directed, c.Hidden, c.Refused = maps.Clone(s.Directed), maps.Clone(s.Hidden), maps.Clone(s.Refused)
 	for name, targets := range c.Directed {
 		c.Directed[name] = maps.Clone(targets)
 	}
@@ -109,7 +109,7 @@ func equal(a, b *State) bool {
 	return a.Account == b.Account && a.Exists == b.Exists && a.Created == b.Created && a.CreatedAt.Equal(b.CreatedAt) &&
 		same(a.Roster, b.Roster) && same(a.Resources, b.Resources) && same(a.Inbox, b.Inbox) && same(a.Directed, b.Directed) &&
 		same(a.Ended, b.Ended) && same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && a.Departed == b.Departed &&
-		proto.Equal(a.Privacy.Proto(), b.Privacy.Proto()) && same(a.Hidden, b.Hidden)
+		proto.Equal(a.Privacy.Proto(), b.Privacy.Proto()) && same(a.Hidden, b.Hidden) && same(a.Refused, b.Refused)
 }
 
 func same[K comparable, V any](a, b map[K]V) bool {
@@ -207,6 +207,7 @@ func TestChangesNameEveryRow(t *testing.T) {
 				if !proto.Equal(before.Policy().Policy(), s.Policy().Policy()) && !s.Changes.Privacy {
 					t.Fatalf("%v: policy", r.e)
 				}
+				named(t, "refused", before.Refused, s.Refused, s.Changes.Refused)
 				named(t, "hidden", before.Hidden, s.Hidden, s.Changes.Hidden)
 				named(t, "storage", before.Storage, s.Storage, s.Changes.Storage)
 			}

@@ -58,6 +58,9 @@ type State struct {
 	// Hidden has what Privacy hides of the connected resources from
 	// subscribers.
 	Hidden map[Hidden]struct{}
+	// Refused has the contacts whose presence the account, by its default,
+	// does not take in.
+	Refused map[jid.Bare]struct{}
 
 	compiled   *privacy.Compiled // of compiledOf and Roster
 	compiledOf *privacy.State
@@ -92,12 +95,13 @@ type Changes struct {
 	Storage   map[StorageKey]struct{}
 	Privacy   bool // or what is compiled of it
 	Hidden    map[Hidden]struct{}
+	Refused   map[jid.Bare]struct{}
 }
 
 // Empty tells that nothing was touched.
 func (c *Changes) Empty() bool {
 	return !c.Account && !c.Privacy && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+len(c.Ended)+
-		len(c.Nodes)+len(c.NodeItems)+len(c.Storage)+len(c.Hidden) == 0
+		len(c.Nodes)+len(c.NodeItems)+len(c.Storage)+len(c.Hidden)+len(c.Refused) == 0
 }
 
 // Reset forgets everything; the sets are emptied in place and used again.
@@ -113,6 +117,7 @@ func (c *Changes) Reset() {
 	clear(c.Storage)
 	c.Privacy = false
 	clear(c.Hidden)
+	clear(c.Refused)
 }
 
 // A Reaction is what an event causes elsewhere: an event in the history of

@@ -104,6 +104,13 @@ func (s *State) changedPrivacy(name string) (lines []string) {
 		}
 		lines = append(lines, strings.TrimRight(fmt.Sprintf("%s/%s: %s %s", name, h.Resource, state, short(h.Viewer)), " "))
 	}
+	for _, contact := range slices.SortedFunc(maps.Keys(s.Changes.Refused), jid.Compare) {
+		state := "takes in"
+		if _, ok := s.Refused[contact]; ok {
+			state = "refuses"
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s %s", name, state, short(contact.String())))
+	}
 	return lines
 }
 
@@ -115,6 +122,9 @@ func (s *State) touchPrivacy() {
 	s.Changes.Privacy = s.Privacy != nil
 	for h := range s.Hidden {
 		note(&s.Changes.Hidden, h)
+	}
+	for contact := range s.Refused {
+		note(&s.Changes.Refused, contact)
 	}
 }
 
@@ -167,6 +177,12 @@ func TestPrivacyFollows(t *testing.T) {
 						if i.State&subscription.From != 0 && !i.Removed && fresh.Hides(name, contact.JID()) {
 							hidden[Hidden{name, contact.String()}] = struct{}{}
 						}
+					}
+				}
+				for contact, i := range s.Roster {
+					_, refused := s.Refused[contact]
+					if refused != (!i.Removed && i.State&subscription.To != 0 && !fresh.Allows(privacy.PresenceIn, "", contact.JID())) {
+						t.Fatalf("%s refuses %s: %v", s.Account, contact, refused)
 					}
 				}
 				if !maps.Equal(hidden, s.Hidden) {
