@@ -11,8 +11,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/rollcall/rollcall/edge/accounts"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -153,6 +156,23 @@ func TestATakenAdminPortEndsTheRole(t *testing.T) {
 	code := run([]string{"projector", "--id", "p", "--kafka-brokers", "x", "--postgres-url", "x", "--admin", l.Addr().String()}, &out, &errs)
 	if code != exitFailed || !strings.Contains(errs.String(), "say another --admin") {
 		t.Errorf("exit code %d, %s", code, errs.String())
+	}
+}
+
+// Tokens that the next edge does not know would lock clients out that keep no
+// password.
+func TestTokensNeedASecretThatLasts(t *testing.T) {
+	store := accounts.New(nil, "example.com", nil)
+	for _, x := range []struct {
+		secret string
+		period time.Duration
+		want   bool
+	}{{"0123456789abcdef", time.Hour, true}, {"", time.Hour, false}, {"0123456789abcdef", 0, false}} {
+		c := edgeCommand{Domain: "example.com", Certificates: t.TempDir(), AuthSecret: x.secret, TokenPeriod: x.period}
+		o, err := c.negotiation(store)
+		if err != nil || (o.Tokens != nil) != x.want || x.want && o.TokenPeriod != x.period || len(o.Secret) < 16 {
+			t.Errorf("%q, %v: %v, %v", x.secret, x.period, o.Tokens != nil, err)
+		}
 	}
 }
 

@@ -54,17 +54,19 @@ func (n *negotiation) appendInline(out []byte) []byte {
 // the client asked for besides comes first (XEP-0388, section 2.6.1).
 func (n *negotiation) authenticate2(ctx context.Context, st *stanza.Stanza, s *Stream) (done bool, err error) {
 	a, err := parseAuthenticate(st)
+	var account jid.Bare
+	var said *success
 	if err == nil {
-		n.account, s.success, err = n.known(ctx, a)
+		account, said, err = n.known(ctx, a)
 	}
 	var f saslFailure
 	if errors.As(err, &f) {
-		n.account, s.success = jid.Bare{}, nil
 		return false, n.failure(sasl2, f)
 	}
 	if err != nil {
 		return true, err
 	}
+	n.account, s.success = account, said
 	s.agent, s.bind2, s.resume = a.agent, a.bind, a.resume
 	if a.badResume {
 		s.success.failed = appendSMFailed(nil, stanza.BadRequest)
