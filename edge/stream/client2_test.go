@@ -168,8 +168,6 @@ type turns struct {
 	mu     sync.Mutex
 	writes bool // the last thing it did
 	count  int  // how often writing began
-	in     int  // bytes
-	out    int
 }
 
 func (t *turns) Read(b []byte) (int, error) {
@@ -178,7 +176,6 @@ func (t *turns) Read(b []byte) (int, error) {
 	defer t.mu.Unlock()
 	if n > 0 {
 		t.writes = false
-		t.in += n
 	}
 	return n, err
 }
@@ -189,7 +186,6 @@ func (t *turns) Write(b []byte) (int, error) {
 		t.count++
 	}
 	t.writes = true
-	t.out += len(b)
 	t.mu.Unlock()
 	return t.Conn.Write(b)
 }
@@ -197,7 +193,7 @@ func (t *turns) Write(b []byte) (int, error) {
 // start begins to count anew.
 func (t *turns) start() {
 	t.mu.Lock()
-	t.writes, t.count, t.in, t.out = false, 0, 0, 0
+	t.writes, t.count = false, 0
 	t.mu.Unlock()
 }
 

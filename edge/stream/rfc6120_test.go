@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -106,6 +107,18 @@ func TestRFC6120STARTTLS(t *testing.T) {
 		}
 		c.wantStreamError("")
 	})
+	// Wherever the reader's buffer ends: what is read ahead of it counts, too.
+	for _, size := range []int{512, 1024, 2048} {
+		t.Run(fmt.Sprint("5.4.3.3 bytes after starttls, ", size), func(t *testing.T) {
+			o, _ := options()
+			c := dial(t, t.Context(), o)
+			c.send(clientHeader + strings.Repeat(" ", size-len(clientHeader)-len(starttls)) + starttls + "<message/>")
+			if _, err := c.d.Open(); err != nil {
+				t.Fatal(err)
+			}
+			c.wantStreamError(stanza.PolicyViolation)
+		})
+	}
 	t.Run("5.4.3.3 what was said in the clear is forgotten", func(t *testing.T) {
 		o, _ := options2()
 		c := dial(t, t.Context(), o)
