@@ -94,6 +94,7 @@ func (s *Server) bound(ctx context.Context, st *stream.Stream, l *local) (*sessi
 	x.out = outbound{conn: st.Conn(), limits: &s.limits, onBreak: x.broke}
 	e := x.stamp(&event.Event{Id: binding[:], Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{
 		Resource: resource, Edge: s.opts.ID, Epoch: s.opts.Lease.Epoch(), Inherits: s.opts.Grace > 0,
+		Copies: st.Bind2() != nil && st.Bind2().Carbons,
 	}}})
 	var at topic.Position
 	stored := make(chan error, 1)

@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -13,16 +14,36 @@ import (
 
 // enableCarbons has the session get copies of its account's messages from
 // now on (XEP-0280, section 5). To ask twice is no error (section 10.1).
-func (s *session) enableCarbons(q query) {
-	s.carbons.Store(true)
-	s.answer(q.Stanza, nil)
-}
+func (s *session) enableCarbons(q query) { s.setCarbons(q, true) }
 
 // disableCarbons ends that (XEP-0280, section 6).
-func (s *session) disableCarbons(q query) {
-	s.carbons.Store(false)
-	s.answer(q.Stanza, nil)
+func (s *session) disableCarbons(q query) { s.setCarbons(q, false) }
+
+func (s *session) setCarbons(q query, on bool) {
+	was := s.carbons.Swap(on)
+	if was == on || !s.resumable() {
+		s.answer(q.Stanza, nil)
+		return
+	}
+	s.noteCarbons(func(err error) {
+		if err != nil {
+			s.carbons.Store(was)
+			s.fail(q.Stanza, err)
+			return
+		}
+		s.answer(q.Stanza, nil)
+	})
 }
+
+// noteCarbons has the log tell whether the session gets copies, for the edge
+// on which it may be resumed.
+func (s *session) noteCarbons(done func(error)) {
+	on := s.carbons.Load()
+	s.append(s.local.account, s.stamp(&event.Event{Kind: &event.Event_StanzaHandled{StanzaHandled: &event.StanzaHandled{Copies: &on}}}), done)
+}
+
+// resumable tells whether the client can resume the session (XEP-0198).
+func (s *session) resumable() bool { return s.sm != nil && s.sm.id != "" }
 
 // deliverCarbon gives the account's sessions that asked for copies one of a
 // message, unless they were bound after it or have the message itself.
@@ -33,10 +54,10 @@ func (l *local) deliverCarbon(b *batch, c *wire.Carbon) {
 	var said *stanza.Prepared
 	n := 0
 	for _, s := range l.sessions() {
-		if !c.GetSent() && !l.policy.Load().Allows(privacy.Message, s.resource, jid.FromCanonical(c.GetFrom())) {
+		if !s.carbons.Load() || s.boundAt > c.GetOffset() || has(c.GetBut(), s.binding) {
 			continue
 		}
-		if !s.carbons.Load() || s.boundAt > c.GetOffset() || has(c.GetBut(), s.binding) {
+		if !c.GetSent() && !l.policy.Load().Allows(privacy.Message, s.resource, jid.FromCanonical(c.GetFrom())) {
 			continue
 		}
 		if said == nil {

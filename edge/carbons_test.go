@@ -1,11 +1,13 @@
 package edge_test
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/edgetest"
@@ -287,5 +289,59 @@ func TestCarbons(t *testing.T) {
 				t.Errorf("%s heard %q", who, heard)
 			}
 		}
+	})
+}
+
+// What a session that can be resumed asked for is in the log, for the edge on
+// which it is resumed (XEP-0198, section 5); of others it is not.
+func TestCarbonsAreLoggedForResumption(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		do   []string // "sm" enables stream management to resume, "on" and "off" copies
+		want []bool
+	}{
+		{"without stream management", []string{"on", "off"}, nil},
+		{"after it was enabled", []string{"sm", "on", "on", "off", "off", "on"}, []bool{true, false, true}},
+		{"before it is enabled", []string{"on", "sm", "off"}, []bool{true, false}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPlay(t, edge.Options{ResumeFor: time.Minute})
+			p.dial("romeo/orchard")
+			for _, what := range c.do {
+				switch what {
+				case "sm":
+					p.enable("romeo/orchard")
+				case "on":
+					p.copy("romeo/orchard")
+				default:
+					p.send("romeo/orchard", "<iq type='set' id='off'><disable xmlns='urn:xmpp:carbons:2'/></iq>")
+					p.until("romeo/orchard", "iq type=result id=off")
+				}
+			}
+			p.heard("romeo/orchard")
+			var got []bool
+			for _, e := range p.house.Events() {
+				if h := e.GetStanzaHandled(); h != nil && h.Copies != nil {
+					got = append(got, h.GetCopies())
+				}
+			}
+			if !slices.Equal(got, c.want) {
+				t.Errorf("the log has %v, want %v", got, c.want)
+			}
+		})
+	}
+	t.Run("a refused one does not count", func(t *testing.T) {
+		p := newPlay(t, edge.Options{ResumeFor: time.Minute})
+		p.online("juliet/balcony")
+		p.dial("romeo/orchard")
+		p.online("romeo/street")
+		p.enable("romeo/orchard")
+		p.house.Refuse(errors.New("away"))
+		p.send("romeo/orchard", "<iq type='set' id='on'><enable xmlns='urn:xmpp:carbons:2'/></iq>")
+		p.until("romeo/orchard", "iq type=error id=on")
+		p.house.Refuse(nil)
+		p.send("juliet/balcony", "<message to='romeo@example.com/street' type='chat'><body>x</body></message>")
+		p.heard("juliet/balcony")
+		p.exactly("romeo/orchard")
 	})
 }

@@ -77,6 +77,9 @@ func TestInlineFeatures(t *testing.T) {
 	if e := success.Child(stanza.NSBind2, "bound").Child(stanza.NSSM, "enabled"); e == nil || e.Attr("id") == "" {
 		t.Fatalf("%s", success.Bytes())
 	}
+	if events := p.house.Events(); !events[len(events)-1].GetResourceBound().GetCopies() {
+		t.Error("the log does not tell, for who resumes it elsewhere, that the session gets copies")
+	}
 	p.clients["juliet/copies"] = c
 	p.clients["juliet/other"], _ = dial("juliet", edgetest.Inline{})
 	for _, who := range []string{"juliet/copies", "juliet/other"} {

@@ -106,6 +106,9 @@ func (s *session) refuseSM(c stanza.Condition) {
 func (s *session) enable(resume bool, most int) {
 	enabled := s.startSM(nil, resume, most)
 	s.out.manage(enabled, s.sm.id != "")
+	if s.carbons.Load() && s.resumable() {
+		s.noteCarbons(nil)
+	}
 }
 
 // startSM makes the session count, and appends <enabled/>, after which its

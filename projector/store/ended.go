@@ -25,6 +25,7 @@ type (
 		Presence         string // event.Presence
 		EndedOffset      int64
 		EndedAt          int64 // µs
+		Copies           bool
 	}
 
 	// EndedKey is the key of ended.
@@ -55,7 +56,7 @@ func (r *Rows) fillEnded(states map[string]*account.State) {
 		}
 		e := account.Ended{
 			Binding: row.Binding, Session: row.Session, Resource: row.Resource, Began: row.BeganOffset,
-			Handled: presence.Handled{Upto: row.Handled, Ahead: row.Ahead}, Offset: row.EndedOffset, At: at(row.EndedAt),
+			Handled: presence.Handled{Upto: row.Handled, Ahead: row.Ahead}, Offset: row.EndedOffset, At: at(row.EndedAt), Copies: row.Copies,
 		}
 		if row.Available {
 			e.Presence = append([]byte{}, row.Presence...)
@@ -67,7 +68,7 @@ func (r *Rows) fillEnded(states map[string]*account.State) {
 func endedRow(name string, e account.Ended) EndedRow {
 	return EndedRow{
 		Account: name, Binding: e.Binding, Session: e.Session, Resource: clean(e.Resource), BeganOffset: e.Began,
-		Handled: e.Handled.Upto, Ahead: e.Handled.Ahead, Available: e.Presence != nil, Presence: string(e.Presence),
+		Handled: e.Handled.Upto, Ahead: e.Handled.Ahead, Copies: e.Copies, Available: e.Presence != nil, Presence: string(e.Presence),
 		EndedOffset: e.Offset, EndedAt: micros(e.At),
 	}
 }
@@ -77,7 +78,7 @@ var endedTable = table[EndedRow]{
 	columns: []column{{name: "account", kind: "text"}, {name: "binding", kind: "uuid"}, {name: "session", kind: "uuid"},
 		{name: "resource", kind: "text"}, {name: "began_offset", kind: "int8"}, {name: "handled", kind: "int8"},
 		{name: "ahead", kind: "bytea"}, {name: "presence", kind: "bytea"}, {name: "ended_offset", kind: "int8"},
-		{name: "ended_at", kind: "timestamptz"}},
+		{name: "ended_at", kind: "timestamptz"}, {name: "copies", kind: "bool"}},
 	arrays: func(rows []EndedRow) []any {
 		return []any{
 			each(rows, func(r EndedRow) string { return r.Account }),
@@ -95,6 +96,7 @@ var endedTable = table[EndedRow]{
 			}),
 			each(rows, func(r EndedRow) int64 { return r.EndedOffset }),
 			each(rows, func(r EndedRow) time.Time { return at(r.EndedAt) }),
+			each(rows, func(r EndedRow) bool { return r.Copies }),
 		}
 	},
 	line: func(b []byte, r EndedRow) []byte {
@@ -111,13 +113,14 @@ var endedTable = table[EndedRow]{
 			b = tab(append(b, `\N`...))
 		}
 		b = tab(strconv.AppendInt(b, r.EndedOffset, 10))
-		return lineTime(b, r.EndedAt)
+		b = tab(lineTime(b, r.EndedAt))
+		return strconv.AppendBool(b, r.Copies)
 	},
 	scan: func(rows pgx.Rows) (r EndedRow, err error) {
 		var binding, session [16]byte
 		var ahead, said []byte
 		var ended time.Time
-		err = rows.Scan(&r.Account, &binding, &session, &r.Resource, &r.BeganOffset, &r.Handled, &ahead, &said, &r.EndedOffset, &ended)
+		err = rows.Scan(&r.Account, &binding, &session, &r.Resource, &r.BeganOffset, &r.Handled, &ahead, &said, &r.EndedOffset, &ended, &r.Copies)
 		r.Binding, r.Session, r.Ahead, r.EndedAt = binding, session, string(ahead), micros(ended)
 		r.Available, r.Presence = said != nil, string(said)
 		return r, err

@@ -50,6 +50,7 @@ type (
 		BeganOffset       int64
 		Handled           int64
 		Ahead             string
+		Copies            bool
 	}
 	// DirectedRow is a row of directed.
 	DirectedRow struct {

@@ -98,7 +98,7 @@ func resourceRow(name string, r presence.Resource, partition int32) ResourceRow 
 	return ResourceRow{Account: name, Resource: clean(r.Name), Partition: partition, Binding: r.Binding, Edge: clean(r.Edge),
 		Epoch: int64(r.Epoch), Available: r.Available, Show: clean(r.Show), Status: clean(r.Status), Priority: int16(r.Priority),
 		Payload: string(r.Payload), Lang: clean(r.Lang), StanzaID: clean(r.ID), Version: r.Version, BoundOffset: r.Bound, Since: micros(r.Since),
-		Inherited: r.Inherited, Session: r.Session, BeganOffset: r.Began, Handled: r.Handled.Upto, Ahead: r.Handled.Ahead}
+		Inherited: r.Inherited, Session: r.Session, BeganOffset: r.Began, Handled: r.Handled.Upto, Ahead: r.Handled.Ahead, Copies: r.Copies}
 }
 
 func appendDirected(rows []DirectedRow, name, resource string, targets map[string]struct{}) []DirectedRow {
@@ -191,6 +191,7 @@ func (r *Rows) fill(states map[string]*account.State) error {
 		resource := presence.Bind(p.Resource, p.Binding, p.Edge, uint64(p.Epoch), p.BoundOffset, at(p.Since))
 		resource.Available, resource.Inherited, resource.Version = p.Available, p.Inherited, p.Version
 		resource.Session, resource.Began, resource.Handled = p.Session, p.BeganOffset, presence.Handled{Upto: p.Handled, Ahead: p.Ahead}
+		resource.Copies = p.Copies
 		resource.Content = presence.Content{Show: p.Show, Status: p.Status, Priority: int8(p.Priority), Lang: p.Lang, ID: p.StanzaID}
 		if p.Payload != "" {
 			resource.Payload = []byte(p.Payload)

@@ -38,8 +38,8 @@ func unit(n, round int, from, to int64) *Unit {
 		name, text := fmt.Sprintf("u%d@localhost", i), hard[(i+round)%len(hard)]
 		u.Put.Accounts = append(u.Put.Accounts, AccountRow{name, 1, int64(round), 1_790_000_000_000_001, int64(i % 2 * 1_790_000_000), text})
 		u.Put.Items = append(u.Put.Items, ItemRow{name, "c@localhost", text, textArray([]string{"g", text}), 3, int64(round), false, text})
-		u.Put.Resources = append(u.Put.Resources, ResourceRow{name, "r" + text, 1, uuid.UUID{byte(i), 7}, "e", 1, true, "away", text, -5, "\x00\xff" + text, "en", "id", 2, 1, 1_790_000_000_000_002, true, uuid.UUID{byte(i), 8}, 1, -1, "\x00\xff" + text})
-		u.Put.Ended = append(u.Put.Ended, EndedRow{name, uuid.UUID{byte(i), byte(len(text))}, uuid.UUID{7}, text, 1, 5, text, i%2 == 0, strings.Repeat(text, 1-i%2), 9, 1_790_000_000_000_005})
+		u.Put.Resources = append(u.Put.Resources, ResourceRow{name, "r" + text, 1, uuid.UUID{byte(i), 7}, "e", 1, true, "away", text, -5, "\x00\xff" + text, "en", "id", 2, 1, 1_790_000_000_000_002, true, uuid.UUID{byte(i), 8}, 1, -1, "\x00\xff" + text, i%2 == 0})
+		u.Put.Ended = append(u.Put.Ended, EndedRow{name, uuid.UUID{byte(i), byte(len(text))}, uuid.UUID{7}, text, 1, 5, text, i%2 == 0, strings.Repeat(text, 1-i%2), 9, 1_790_000_000_000_005, i%2 == 0})
 		u.Put.Directed = append(u.Put.Directed, DirectedRow{name, "r", "t@localhost/" + text})
 		u.Put.Inbox = append(u.Put.Inbox, InboxRow{name, int64(i), uuid.UUID{byte(i), 9}, 1_790_000_000_000_003, "s@localhost/x", text, ""})
 		u.Put.Nodes = append(u.Put.Nodes, NodeRow{name, "n" + text, 3, 1 << 31, true, false, int64(round)})

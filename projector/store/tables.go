@@ -191,7 +191,8 @@ var resourceTable = table[ResourceRow]{
 		{name: "priority", kind: "int2"}, {name: "payload", kind: "bytea"}, {name: "lang", kind: "text"},
 		{name: "stanza_id", kind: "text"}, {name: "version", kind: "int8"}, {name: "bound_offset", kind: "int8"},
 		{name: "since", kind: "timestamptz"}, {name: "inherited", kind: "bool"}, {name: "session", kind: "uuid"},
-		{name: "began_offset", kind: "int8"}, {name: "handled", kind: "int8"}, {name: "ahead", kind: "bytea"}},
+		{name: "began_offset", kind: "int8"}, {name: "handled", kind: "int8"}, {name: "ahead", kind: "bytea"},
+		{name: "copies", kind: "bool"}},
 	arrays: func(rows []ResourceRow) []any {
 		return []any{
 			each(rows, func(r ResourceRow) string { return r.Account }),
@@ -215,6 +216,7 @@ var resourceTable = table[ResourceRow]{
 			each(rows, func(r ResourceRow) int64 { return r.BeganOffset }),
 			each(rows, func(r ResourceRow) int64 { return r.Handled }),
 			each(rows, func(r ResourceRow) []byte { return []byte(r.Ahead) }),
+			each(rows, func(r ResourceRow) bool { return r.Copies }),
 		}
 	},
 	line: func(b []byte, r ResourceRow) []byte {
@@ -238,7 +240,8 @@ var resourceTable = table[ResourceRow]{
 		b = tab(append(b, r.Session.String()...))
 		b = tab(strconv.AppendInt(b, r.BeganOffset, 10))
 		b = tab(strconv.AppendInt(b, r.Handled, 10))
-		return lineBytes(b, r.Ahead)
+		b = tab(lineBytes(b, r.Ahead))
+		return strconv.AppendBool(b, r.Copies)
 	},
 	scan: func(rows pgx.Rows) (r ResourceRow, err error) {
 		var payload, ahead []byte
@@ -246,7 +249,7 @@ var resourceTable = table[ResourceRow]{
 		var binding, session [16]byte
 		err = rows.Scan(&r.Account, &r.Resource, &r.Partition, &binding, &r.Edge, &r.Epoch, &r.Available, &r.Show, &r.Status,
 			&r.Priority, &payload, &r.Lang, &r.StanzaID, &r.Version, &r.BoundOffset, &since,
-			&r.Inherited, &session, &r.BeganOffset, &r.Handled, &ahead)
+			&r.Inherited, &session, &r.BeganOffset, &r.Handled, &ahead, &r.Copies)
 		r.Binding, r.Payload, r.Since = uuid.UUID(binding), string(payload), micros(since)
 		r.Session, r.Ahead = uuid.UUID(session), string(ahead)
 		return r, err

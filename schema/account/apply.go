@@ -48,6 +48,8 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		f.answerStanza(k.MessageAccepted)
 	case *event.Event_Delivered:
 		f.delivered(k.Delivered)
+	case *event.Event_StanzaHandled:
+		f.copiesAsked(k.StanzaHandled)
 	case *event.Event_ResourceBound:
 		f.resourceBound(k.ResourceBound)
 	case *event.Event_ResourceClosed:
@@ -91,7 +93,7 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 	if was != nil || s.Privacy != nil {
 		f.policyChanged(was, before)
 	}
-	// AccountCreated of what exists, MessageSent, StanzaHandled: nothing more.
+	// AccountCreated of what exists, MessageSent: nothing more.
 	return f.reactions
 }
 

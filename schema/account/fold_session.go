@@ -23,6 +23,7 @@ type Ended struct {
 	Resource string
 	Began    int64 // offset of the ResourceBound of Session
 	Handled  presence.Handled
+	Copies   bool      // see presence.Resource
 	Presence []byte    // event.Presence as it was; nil if it was not available
 	Offset   int64     // of what ended it
 	At       time.Time // of what ended it; UTC, microseconds
@@ -43,6 +44,7 @@ func (f *folding) resourceBound(b *event.ResourceBound) {
 	name := b.GetResource()
 	was, had := f.Resources[name]
 	r := presence.Bind(name, bindingOf(f.e.GetId()), b.GetEdge(), b.GetEpoch(), f.offset, event.Time(f.e))
+	r.Copies = b.GetCopies()
 	// What lasts as long as a session (privacy) is not inherited, so neither is
 	// a presence that it hides from somebody.
 	private := f.Privacy.Session(name) != (privacy.Session{})
@@ -56,7 +58,7 @@ func (f *folding) resourceBound(b *event.ResourceBound) {
 		f.keepResource(r.Resume(was))
 		return
 	case !had && f.Ended[last].Resource == name:
-		r.Session, r.Began, r.Handled = f.Ended[last].Session, f.Ended[last].Began, f.Ended[last].Handled
+		r.Session, r.Began, r.Handled, r.Copies = f.Ended[last].Session, f.Ended[last].Began, f.Ended[last].Handled, f.Ended[last].Copies
 	default:
 		return
 	}
@@ -99,7 +101,7 @@ func (f *folding) end(r presence.Resource, resumable bool) {
 		return
 	}
 	e := Ended{
-		Binding: r.Binding, Session: r.Session, Resource: r.Name, Began: r.Began, Handled: r.Handled,
+		Binding: r.Binding, Session: r.Session, Resource: r.Name, Began: r.Began, Handled: r.Handled, Copies: r.Copies,
 		Offset: f.offset, At: event.Time(f.e),
 	}
 	if r.Available {
@@ -159,6 +161,26 @@ func (f *folding) stanzaHandled() {
 	}
 	if e, ok := f.Ended[binding]; ok {
 		e.Handled = e.Handled.Note(f.e.GetStanzaBefore(), f.e.GetStanza())
+		f.Ended[binding] = e
+		note(&f.Changes.Ended, binding)
+	}
+}
+
+// copiesAsked notes that a session gets copies of messages, or gets them no
+// more (XEP-0280).
+func (f *folding) copiesAsked(h *event.StanzaHandled) {
+	binding := bindingOf(f.e.GetBinding())
+	if h.Copies == nil {
+		return
+	}
+	for _, r := range f.Resources {
+		if r.Binding == binding && r.Copies != h.GetCopies() {
+			r.Copies = h.GetCopies()
+			f.keepResource(r)
+		}
+	}
+	if e, ok := f.Ended[binding]; ok && e.Copies != h.GetCopies() {
+		e.Copies = h.GetCopies()
 		f.Ended[binding] = e
 		note(&f.Changes.Ended, binding)
 	}

@@ -35,12 +35,15 @@ func anyLine(t *rapid.T) string {
 		}
 		return "create " + who
 	case 3, 4:
-		return full + old + " binds " + edge.Draw(t, "edge") + rapid.SampledFrom([]string{"", " inherits", " resumes"}).Draw(t, "last")
+		return full + old + " binds " + edge.Draw(t, "edge") + rapid.SampledFrom([]string{"", " inherits", " resumes", " copies"}).Draw(t, "last")
 	case 5:
 		return full + old + " closes" + rapid.SampledFrom([]string{"", " resumable"}).Draw(t, "resumable")
 	case 6, 7:
 		return fmt.Sprintf("%s%s available %d%s", full, old, rapid.IntRange(-1, 1).Draw(t, "priority"), anyStanza(t))
 	case 8:
+		if rapid.Bool().Draw(t, "copies") {
+			return full + old + rapid.SampledFrom([]string{" copies on", " copies off"}).Draw(t, "on") + anyStanza(t)
+		}
 		return full + old + " unavailable" + anyStanza(t)
 	case 9, 10:
 		return full + old + " directs " + rapid.SampledFrom([]string{"available", "unavailable"}).Draw(t, "state") + " " + target

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
@@ -120,7 +121,7 @@ func (w *world) do(line string) ([]string, error) {
 		id := w.id()
 		w.bindings[who] = append(w.bindings[who], id)
 		e.Id = id
-		b := &event.ResourceBound{Resource: resource, Edge: edge, Epoch: n, Inherits: arg(1) == "inherits"}
+		b := &event.ResourceBound{Resource: resource, Edge: edge, Epoch: n, Inherits: arg(1) == "inherits", Copies: arg(1) == "copies"}
 		if arg(1) == "resumes" {
 			b.Resumes = e.Binding
 		}
@@ -137,6 +138,8 @@ func (w *world) do(line string) ([]string, error) {
 			}
 		}
 		e.Kind = &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{Resource: resource, Presence: p}}
+	case "copies":
+		e.Kind = &event.Event_StanzaHandled{StanzaHandled: &event.StanzaHandled{Copies: proto.Bool(arg(0) == "on")}}
 	case "unavailable":
 		e.Kind = &event.Event_PresenceUnavailable{PresenceUnavailable: &event.PresenceUnavailable{Resource: resource, Presence: &event.Presence{Status: strings.Join(rest, " ")}}}
 	case "directs":
@@ -334,6 +337,9 @@ func (s *State) describeResource(name string) string {
 	if r.Session != r.Binding {
 		text += fmt.Sprintf(", a session of %d", r.Began)
 	}
+	if r.Copies {
+		text += ", gets copies"
+	}
 	return text + describeHandled(r.Handled)
 }
 
@@ -357,6 +363,9 @@ func (s *State) describeEnded(binding uuid.UUID) string {
 	text := fmt.Sprintf("the session of %d of %s, ended at %d, may be resumed", e.Began, e.Resource, e.Offset)
 	if e.Presence != nil {
 		text += ", was available"
+	}
+	if e.Copies {
+		text += ", gets copies"
 	}
 	return text + describeHandled(e.Handled)
 }

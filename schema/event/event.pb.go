@@ -982,8 +982,10 @@ type ResourceBound struct {
 	// The binding whose session is resumed (XEP-0198); it must be the
 	// resource's last, else nothing is bound. The edge reads in the projection
 	// which of the two it was: an Outcome does not reach whom nothing is bound to.
-	Resumes       []byte `protobuf:"bytes,5,opt,name=resumes,proto3" json:"resumes,omitempty"`
-	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resumes   []byte `protobuf:"bytes,5,opt,name=resumes,proto3" json:"resumes,omitempty"`
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The session gets copies of messages from its beginning (XEP-0280, XEP-0386).
+	Copies        bool `protobuf:"varint,7,opt,name=copies,proto3" json:"copies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1058,6 +1060,13 @@ func (x *ResourceBound) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *ResourceBound) GetCopies() bool {
+	if x != nil {
+		return x.Copies
+	}
+	return false
 }
 
 // ResourceClosed ends the binding named in the envelope.
@@ -2510,9 +2519,13 @@ func (x *VisibilityChanged) GetRequestId() string {
 }
 
 // StanzaHandled tells the history of a sender that its stanza was folded
-// elsewhere and left nothing else here. Its envelope has binding and stanza.
+// elsewhere and left nothing else here, or what it made of a session that can
+// be resumed. Its envelope has binding and stanza.
 type StanzaHandled struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The session gets copies of messages from now on, or not (XEP-0280); absent:
+	// as before.
+	Copies        *bool `protobuf:"varint,1,opt,name=copies,proto3,oneof" json:"copies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2545,6 +2558,13 @@ func (x *StanzaHandled) ProtoReflect() protoreflect.Message {
 // Deprecated: Use StanzaHandled.ProtoReflect.Descriptor instead.
 func (*StanzaHandled) Descriptor() ([]byte, []int) {
 	return file_schema_event_event_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *StanzaHandled) GetCopies() bool {
+	if x != nil && x.Copies != nil {
+		return *x.Copies
+	}
+	return false
 }
 
 // NodeConfig is how a node of an account is configured (XEP-0060, section 16.4.4).
@@ -4210,7 +4230,7 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"storageSetB\x06\n" +
 	"\x04kind\"\x10\n" +
 	"\x0eAccountCreated\"\x10\n" +
-	"\x0eAccountDeleted\"\xaa\x01\n" +
+	"\x0eAccountDeleted\"\xc2\x01\n" +
 	"\rResourceBound\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x12\n" +
 	"\x04edge\x18\x02 \x01(\tR\x04edge\x12\x14\n" +
@@ -4218,7 +4238,8 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\binherits\x18\x04 \x01(\bR\binherits\x12\x18\n" +
 	"\aresumes\x18\x05 \x01(\fR\aresumes\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tR\trequestId\"b\n" +
+	"request_id\x18\x06 \x01(\tR\trequestId\x12\x16\n" +
+	"\x06copies\x18\a \x01(\bR\x06copies\"b\n" +
 	"\x0eResourceClosed\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1c\n" +
@@ -4330,8 +4351,10 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x1c\n" +
 	"\tinvisible\x18\x02 \x01(\bR\tinvisible\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tR\trequestId\"\x0f\n" +
-	"\rStanzaHandled\"\x9c\x01\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\"7\n" +
+	"\rStanzaHandled\x12\x1b\n" +
+	"\x06copies\x18\x01 \x01(\bH\x00R\x06copies\x88\x01\x01B\t\n" +
+	"\a_copies\"\x9c\x01\n" +
 	"\n" +
 	"NodeConfig\x121\n" +
 	"\x06access\x18\x01 \x01(\x0e2\x19.rollcall.event.v1.AccessR\x06access\x12\x1b\n" +
@@ -4669,6 +4692,7 @@ func file_schema_event_event_proto_init() {
 		(*Event_NodeDeleted)(nil),
 		(*Event_StorageSet)(nil),
 	}
+	file_schema_event_event_proto_msgTypes[24].OneofWrappers = []any{}
 	file_schema_event_event_proto_msgTypes[31].OneofWrappers = []any{
 		(*Output_RosterPush)(nil),
 		(*Output_SubscriptionStanza)(nil),

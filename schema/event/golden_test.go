@@ -24,7 +24,7 @@ func whole(m protoreflect.Message) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
 		f := fields.Get(i)
-		if f.ContainingOneof() != nil {
+		if o := f.ContainingOneof(); o != nil && !o.IsSynthetic() {
 			continue
 		}
 		n := int(f.Number())

@@ -39,6 +39,7 @@ type Resource struct {
 	Session uuid.UUID
 	Began   int64
 	Handled Handled // stanzas of its client
+	Copies  bool    // its client gets copies of messages (XEP-0280), as far as a resumption must know
 
 	Available bool
 	Inherited bool      // what it is, an earlier session said: see Inherit

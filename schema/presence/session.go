@@ -20,7 +20,7 @@ func (r Resource) Inherit(was Resource) Resource {
 // was (XEP-0198, section 5).
 func (r Resource) Resume(was Resource) Resource {
 	r = r.Inherit(was)
-	r.Session, r.Began, r.Handled = was.Session, was.Began, was.Handled
+	r.Session, r.Began, r.Handled, r.Copies = was.Session, was.Began, was.Handled, was.Copies
 	return r
 }
 
