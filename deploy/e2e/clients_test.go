@@ -27,6 +27,7 @@ func TestClients(t *testing.T) {
 	s.start(t)
 	for name, play := range map[string]func(*testing.T, *stack){
 		"converse.js in Chromium": converse,
+		"@xmpp/client by a token": xmppjs,
 	} {
 		t.Run(name, func(t *testing.T) { play(t, s) })
 	}
