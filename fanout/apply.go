@@ -4,7 +4,9 @@ import (
 	"bytes"
 
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/presence"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
@@ -29,15 +31,24 @@ func (p *partition) event(offset int64, name string, e *event.Event) {
 	case *event.Event_DirectedReceived:
 		p.directed(offset, name, e, k.DirectedReceived)
 	case *event.Event_SubscriptionSent:
-		if k.SubscriptionSent.GetVerb() == event.Verb_VERB_UNSUBSCRIBED {
+		if k.SubscriptionSent.GetVerb() == event.Verb_VERB_UNSUBSCRIBED && p.passes(name, p.sender(name, e), k.SubscriptionSent.GetContact()) {
 			p.revoke(offset, name, k.SubscriptionSent.GetContact())
 		}
+		p.rosterChanged(offset, name, k.SubscriptionSent.GetContact())
 	case *event.Event_SubscriptionReceived:
-		if k.SubscriptionReceived.GetVerb() == event.Verb_VERB_UNSUBSCRIBE {
+		if k.SubscriptionReceived.GetVerb() == event.Verb_VERB_UNSUBSCRIBE && p.passes(name, "", k.SubscriptionReceived.GetContact()) {
 			p.revoke(offset, name, k.SubscriptionReceived.GetContact())
 		}
+		p.rosterChanged(offset, name, k.SubscriptionReceived.GetContact())
+	case *event.Event_RosterItemSet:
+		p.rosterChanged(offset, name, k.RosterItemSet.GetContact())
 	case *event.Event_RosterItemRemoved:
 		p.revoke(offset, name, k.RosterItemRemoved.GetContact())
+		p.rosterChanged(offset, name, k.RosterItemRemoved.GetContact())
+	case *event.Event_BlockListChanged, *event.Event_PrivacyListChanged, *event.Event_PrivacyListChosen, *event.Event_VisibilityChanged:
+		p.privacy(offset, name, e)
+	case *event.Event_AccountCreated:
+		delete(p.absent, name)
 	case *event.Event_NodeItemPublished, *event.Event_NodeItemRetracted, *event.Event_NodeDeleted:
 		p.news(offset, name, e)
 	case *event.Event_EdgeLost:
@@ -67,6 +78,7 @@ func (p *partition) closed(offset int64, name string, e *event.Event, c *event.R
 func (p *partition) gone(offset int64, a *acct, r presence.Resource, at int64) {
 	delete(a.resources, r.Name)
 	p.withdrawn(offset, a, r, at, nil)
+	p.sessionOver(offset, a.name, r.Name)
 	p.ended(a, r.Binding)
 	if len(a.resources) == 0 {
 		// The messages wait in Postgres.
@@ -144,7 +156,7 @@ func (p *partition) measured(at int64) int64 {
 // directed passes directed presence on to the edges of its addressee.
 func (p *partition) directed(offset int64, name string, e *event.Event, d *event.DirectedReceived) {
 	a := p.accounts[name]
-	if a == nil {
+	if a == nil || d.GetResource() != "" && !p.lets(name).Allows(privacy.PresenceIn, d.GetResource(), jid.FromCanonical(d.GetFrom())) {
 		return
 	}
 	edges := p.edgesOf(a, d.GetResource(), -1)
@@ -208,6 +220,7 @@ func (p *partition) deleted(offset int64, name string, e *event.Event) {
 		}
 	}
 	p.revoke(offset, name, "")
+	p.unguard(offset, name)
 }
 
 // revoke tells every edge that follows the account to drop the follower; all

@@ -125,7 +125,7 @@ func (c *checker) query(ctx context.Context, checks []check) error {
 				SELECT q.n FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS q (account, contact, n)
 				JOIN views.audience a ON a.account = q.account AND a.contact = q.contact
 				UNION ALL
-				SELECT q.n FROM unnest($4::bigint[], $5::text[], $6::text[]) AS q (n, resource, sender)
+				SELECT -q.n FROM unnest($4::bigint[], $5::text[], $6::text[]) AS q (n, resource, sender)
 				JOIN views.directed d ON d.account = ($2::text[])[q.n] AND d.resource = q.resource
 				AND d.target IN (q.sender, ($3::text[])[q.n]))`,
 		numbers, accounts, followers, at, resources, senders).Scan(&known, &next, &admitted)
@@ -136,14 +136,19 @@ func (c *checker) query(ctx context.Context, checks []check) error {
 	for i, n := range known {
 		snapshots[n] = next[i]
 	}
-	yes := make([]bool, len(accounts))
+	yes, directed := make([]bool, len(accounts)), make([]bool, len(accounts))
 	for _, n := range admitted {
-		yes[n-1] = true
+		if n > 0 {
+			yes[n-1] = true
+		} else {
+			directed[-n-1] = true
+		}
 	}
 	for _, k := range checks {
 		n := len(k.asked.pairs)
 		k.asked.admitted, k.asked.snapshot = yes[:n:n], max(snapshots[k.partition.number], 0)
-		yes = yes[n:]
+		k.asked.directed = k.asked.iq != nil && directed[0]
+		yes, directed = yes[n:], directed[n:]
 	}
 	return nil
 }

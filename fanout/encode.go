@@ -27,6 +27,7 @@ const (
 	answerPresent    = 6
 	answerAdmissions = 7
 	answerAccounts   = 8
+	answerAudiences  = 9
 )
 
 // marshal gives the bytes of m. It does not fail on our own types: their
@@ -109,6 +110,10 @@ func (a *answerMessage) present(said []byte) { a.b = appendBytesField(a.b, answe
 
 func (a *answerMessage) admission(m *wire.Admission) {
 	a.b = appendBytesField(a.b, answerAdmissions, marshal(m))
+}
+
+func (a *answerMessage) audience(m *wire.Audience) {
+	a.b = appendBytesField(a.b, answerAudiences, marshal(m))
 }
 
 func (a *answerMessage) toEdge() []byte {

@@ -17,6 +17,7 @@ type asked struct {
 	pairs    []pair // to be checked; the account itself needs no check
 	selves   []string
 	admitted []bool // of pairs
+	directed bool   // of an iq: the addressed resource directed presence to its sender
 	snapshot int64  // next offset of the projection that was asked
 }
 
@@ -110,6 +111,9 @@ func (p *partition) answer(a *asked) {
 	}
 	present := func(m *answerMessage, name string) {
 		m.account(name)
+		if c := p.lets(name); c != nil {
+			m.audience(&wire.Audience{Account: name, Offset: p.next - 1, Policy: c.Policy()})
+		}
 		if known := p.accounts[name]; known != nil {
 			for _, said := range known.said {
 				m.present(said)

@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
@@ -37,15 +38,18 @@ func (p *partition) iq(from *peer, iq *wire.Iq) {
 // something, by a subscription or by directed presence; else the iq would tell
 // that it is there. An answer needs no permission. RFC 6121, section 8.5.3.1.
 func (p *partition) permit(from *peer, iq *wire.Iq) {
-	account, sender := jid.FromCanonical(iq.GetTo()).Bare(), jid.FromCanonical(iq.GetFrom()).Bare()
+	to, sender := jid.FromCanonical(iq.GetTo()), jid.FromCanonical(iq.GetFrom())
+	account, asks := to.Bare(), iq.GetType() == "get" || iq.GetType() == "set"
+	passes := p.lets(account.String()).Allows(privacy.IQ, to.Resource(), sender)
 	switch {
-	case account == sender || iq.GetType() == "result" || iq.GetType() == "error":
+	case account == sender.Bare() || !asks && passes:
 		p.forward(from, iq)
-	case p.holder(iq) == nil:
+	case !asks: // silently (XEP-0191, section 3.3)
+	case !passes || p.holder(iq) == nil:
 		refuse(from, iq)
 	default:
 		p.checks++
-		p.worker.checker.ask(p, &asked{iq: iq, edge: from, pairs: []pair{{account.String(), sender.String()}}})
+		p.worker.checker.ask(p, &asked{iq: iq, edge: from, pairs: []pair{{account.String(), sender.Bare().String()}}})
 	}
 }
 
@@ -56,11 +60,20 @@ func (p *partition) permitted(a *asked) {
 	if p.peers[a.edge.edgeKey] != a.edge {
 		return
 	}
-	if p.admission(a.pairs[0], a.admitted[0], a.snapshot).GetAdmitted() {
+	if p.shares(a) {
 		p.forward(a.edge, a.iq)
 	} else {
 		refuse(a.edge, a.iq)
 	}
+}
+
+// shares tells that the addressed resource lets the sender of an iq know that
+// it is there: as a subscriber from whom it is not hidden, or by directed
+// presence.
+func (p *partition) shares(a *asked) bool {
+	to, sender, policy := jid.FromCanonical(a.iq.GetTo()), jid.FromCanonical(a.iq.GetFrom()), p.lets(a.pairs[0].account)
+	seen := a.admitted[0] && !policy.Hides(to.Resource(), sender)
+	return policy.Allows(privacy.IQ, to.Resource(), sender) && p.admission(a.pairs[0], seen || a.directed, a.snapshot).GetAdmitted()
 }
 
 // holder gives the edge that holds the addressed session, nil if there is no

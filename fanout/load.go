@@ -76,6 +76,7 @@ func (p *partition) snapshot(ctx context.Context) error {
 		batch.Queue(`
 			SELECT account, resource, binding, edge, epoch, available, show, status, priority, payload, lang, stanza_id, version, bound_offset, since, inherited
 			FROM views.resource WHERE partition = $1`, p.number).Query(p.readResources)
+		batch.Queue(`SELECT account, state, policy FROM views.privacy WHERE partition = $1`, p.number).Query(p.readGuards)
 		batch.Queue(`
 			SELECT i.account, i."offset", i.id, i.at, i.accepted FROM views.inbox i
 			WHERE i.account IN (SELECT account FROM views.resource WHERE partition = $1)

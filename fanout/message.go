@@ -6,6 +6,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/message"
 	"github.com/rollcall/rollcall/schema/wire"
 )
@@ -27,7 +28,7 @@ func (p *partition) accepted(offset int64, name string, e *event.Event, m *event
 		return // it waits in Postgres, or bounces
 	}
 	s := &stored{offset: offset, id: e.GetId(), at: e.GetAt(), accepted: m}
-	d := message.Route(message.Type(m.GetMessage().GetType()), m.GetResource(), a.resources)
+	d := p.routed(offset, a, m)
 	storable := m.GetMessage().GetStorable() && (d.Action == message.Deliver || d.Action == message.Store)
 	if storable {
 		a.inbox = append(a.inbox, s)
@@ -85,11 +86,11 @@ func (p *partition) route(a *acct) {
 		if len(s.chosen) > 0 {
 			continue
 		}
-		t := message.Type(s.accepted.GetMessage().GetType())
-		d := message.Route(t, s.accepted.GetResource(), a.resources)
+		t, from, policy := message.Type(s.accepted.GetMessage().GetType()), jid.FromCanonical(s.accepted.GetFrom()), p.lets(a.name)
+		d := policy.Route(t, s.accepted.GetResource(), from, a.resources)
 		if d.Action != message.Deliver {
 			// It was addressed to a resource that is gone: any may take it.
-			d = message.Route(t, "", a.resources)
+			d = policy.Route(t, "", from, a.resources)
 		}
 		if d.Action == message.Deliver {
 			p.deliver(a, s, d.To, true, true)

@@ -20,10 +20,11 @@ const (
 	kindAnswer
 	kindIq
 	kindNews
+	kindAudience
 	kindCount
 )
 
-var kindNames = [kindCount]string{"presence", "admission", "directed", "message", "carbon", "output", "superseded", "answer", "iq", "news"}
+var kindNames = [kindCount]string{"presence", "admission", "directed", "message", "carbon", "output", "superseded", "answer", "iq", "news", "audience"}
 
 // metrics answer: is it sent, how late, and what waits?
 type metrics struct {

@@ -145,6 +145,10 @@ func (p *partition) output(o *output) {
 			p.admit(&wire.Admission{Account: o.key, Follower: i.GetContact(), Offset: push.GetVersion(), Admitted: true})
 		}
 	}
+	if c := o.output.GetPolicyChanged(); c != nil {
+		p.policyChanged(o.key, c)
+		return
+	}
 	a := p.accounts[o.key]
 	if a == nil {
 		return

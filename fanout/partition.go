@@ -34,6 +34,8 @@ type partition struct {
 	marks    account.Marks
 	accounts map[string]*acct // those that have a resource, by bare JID
 	waiting  map[*acct]struct{}
+	guards   map[string]*guard   // of accounts that have set something, by bare JID
+	absent   map[string]struct{} // accounts that were deleted and not made anew
 
 	peers   map[edgeKey]*peer
 	routes  map[string][]*peer // bare JID -> edges that follow it
@@ -71,6 +73,7 @@ func newPartition(ctx context.Context, w *Worker, number int32) *partition {
 		worker: w, number: number, ctx: ctx, cancel: cancel,
 		done: make(chan struct{}), posts: make(chan func(), 256),
 		accounts: make(map[string]*acct), waiting: make(map[*acct]struct{}),
+		guards: make(map[string]*guard), absent: make(map[string]struct{}),
 		peers: make(map[edgeKey]*peer), routes: make(map[string][]*peer),
 		pending: make(map[*peer][]item), revoked: make(map[pair]int64),
 		behind: w.metrics.behindOf(number),

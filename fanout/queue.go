@@ -1,11 +1,15 @@
 package fanout
 
-import "sync"
+import (
+	"strings"
+	"sync"
+)
 
 // An item is one thing that waits to be sent to an edge. Its bytes are shared
 // between edges and never changed.
 type item struct {
 	register string // full JID whose presence it is; empty for all else
+	pins     string // how the registers begin that must not come after this: what they say was said before it
 	bytes    []byte // an entry of Frames.frames, or a ToEdge if whole
 	whole    bool
 	free     bool // counts against no bound: it repairs what a closed stream has dropped, or waited in an inbox
@@ -144,6 +148,9 @@ func (q *queue) add(l *lane, i *item) {
 			l.registers[i.register] = len(l.items)
 		}
 	}
+	if i.pins != "" {
+		l.pin(i.pins)
+	}
 	l.items = append(l.items, *i)
 	l.live++
 	q.depth++
@@ -162,10 +169,24 @@ func (q *queue) replaced(l *lane, at int) {
 	q.metrics.conflated.Inc()
 }
 
+// pin keeps what waits of some registers where it is: nothing newer takes its
+// place.
+func (l *lane) pin(prefix string) {
+	for name, at := range l.registers {
+		if strings.HasPrefix(name, prefix) {
+			l.items[at].register, l.items[at].free = "", true // still counts against no bound
+			delete(l.registers, name)
+		}
+	}
+}
+
 // index begins to conflate: of what waits already, too.
 func (l *lane) index(q *queue) {
 	l.registers = make(map[string]int)
 	for at := l.head; at < len(l.items); at++ {
+		if prefix := l.items[at].pins; prefix != "" {
+			l.pin(prefix)
+		}
 		name := l.items[at].register
 		if name == "" {
 			continue

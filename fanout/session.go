@@ -32,7 +32,7 @@ func (p *partition) bound(offset int64, name string, e *event.Event, b *event.Re
 			return
 		}
 		r = r.Resume(old)
-	case had && b.GetInherits():
+	case had && b.GetInherits() && !p.private(name, r.Name):
 		r = r.Inherit(old)
 	}
 	a.resources[r.Name] = r
@@ -41,6 +41,9 @@ func (p *partition) bound(offset int64, name string, e *event.Event, b *event.Re
 	}
 	if !r.Inherited {
 		p.withdrawn(offset, a, old, e.GetAt(), nil)
+	}
+	if len(b.GetResumes()) == 0 && !r.Inherited {
+		p.sessionOver(offset, name, r.Name)
 	}
 	if holder := p.peers[edgeKey{old.Edge, old.Epoch}]; holder != nil {
 		p.send(holder, item{kind: kindSuperseded, bytes: frame(&wire.Frame{What: &wire.Frame_Superseded{

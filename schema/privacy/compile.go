@@ -25,6 +25,44 @@ func Conservative(account jid.Bare, s *State) *event.Policy {
 	return compile(account, s, func(i *event.PrivacyItem, r *event.PolicyRule) { r.Others = !i.GetAllow() })
 }
 
+// Recompile gives what is known of the policy without the roster after was,
+// whose policy is p, has become s: what Conservative gives, but for lists that
+// are in use in both and have not changed, of which p knows. It tells whether
+// that is all that Compile would give, if p is.
+func Recompile(account jid.Bare, s, was *State, p *event.Policy) (next *event.Policy, exact bool) {
+	next = Conservative(account, s)
+	if !next.GetRoster() {
+		return next, true
+	}
+	known := make(map[string][]*event.PolicyRule)
+	unchanged := func(name string) bool { return name != "" && slices.Equal(s.Lists[name], was.Lists[name]) }
+	if was != nil {
+		if unchanged(was.Default) {
+			known[was.Default] = p.GetDefaultRules()
+		}
+		for _, x := range p.GetSessions() {
+			if active := was.Sessions[x.GetResource()].Active; unchanged(active) {
+				known[active] = x.GetRules()
+			}
+		}
+	}
+	exact = true
+	rules := func(name string, rules []*event.PolicyRule) []*event.PolicyRule {
+		if r, ok := known[name]; ok {
+			return r
+		}
+		exact = exact && !refers(s.Lists[name])
+		return rules
+	}
+	next.DefaultRules = rules(s.Default, next.DefaultRules)
+	for _, x := range next.GetSessions() {
+		if x.GetActive() {
+			x.Rules = rules(s.Sessions[x.GetResource()].Active, x.Rules)
+		}
+	}
+	return next, exact
+}
+
 // Doubt gives a policy that lets nothing through of the contact which p would
 // not let through, whatever becomes of its item in the roster.
 func Doubt(p *event.Policy, contact string) *event.Policy {

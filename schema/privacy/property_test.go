@@ -3,7 +3,9 @@ package privacy
 import (
 	"slices"
 	"testing"
+	"time"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/rollcall/rollcall/schema/event"
@@ -147,6 +149,54 @@ func TestCompiledIsNaive(t *testing.T) {
 			}
 		})
 	})
+}
+
+// Lists that have not changed stay known without the roster, and what is not
+// known never lets more through.
+func TestRecompile(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		was, items := anyState(t), anyRoster(t)
+		s := was.copy()
+		for range rapid.IntRange(1, 2).Draw(t, "changes") {
+			s = anyChange(t, s)
+		}
+		got, exact := Recompile(juliet, s, was, Compile(juliet, was, items))
+		want := Compile(juliet, s, items)
+		if exact && !proto.Equal(got, want) {
+			t.Fatalf("%v is %v, not %v", s, got, want)
+		}
+		if !exact && !s.Roster() {
+			t.Fatalf("%v needs no roster", s)
+		}
+		careful, c := New(got), New(want)
+		ask(t, func(k Kind, resource string, other jid.JID) {
+			if careful.Allows(k, resource, other) && !c.Allows(k, resource, other) {
+				t.Fatalf("kind %b between %q and %s passes without a roster alone", k, resource, other)
+			}
+		})
+		if same, exact := Recompile(juliet, was, was, Compile(juliet, was, items)); !exact || !proto.Equal(same, Compile(juliet, was, items)) {
+			t.Fatalf("nothing has changed, and %v is not known", was)
+		}
+	})
+}
+
+func anyChange(t *rapid.T, s *State) *State {
+	resource := rapid.SampledFrom([]string{"r", "q"}).Draw(t, "resource")
+	name := rapid.SampledFrom([]string{"one", "two"}).Draw(t, "list")
+	var next *State
+	switch rapid.IntRange(0, 4).Draw(t, "change") {
+	case 0:
+		next, _, _ = s.Block(&event.BlockListChanged{Blocked: []string{rapid.SampledFrom(somebody).Draw(t, "block")}})
+	case 1:
+		next, _ = s.SetList(&event.PrivacyListChanged{Name: name, Items: anyItems(t)}, nil)
+	case 2:
+		next, _ = s.Choose(&event.PrivacyListChosen{Name: name, Resource: resource, Default: rapid.Bool().Draw(t, "for all")}, nil)
+	case 3:
+		next = s.Visible(resource, rapid.Bool().Draw(t, "visible"), time.Time{})
+	default:
+		next = s.Ended(resource)
+	}
+	return next
 }
 
 // What is not known of the roster never lets more through.
