@@ -35,6 +35,7 @@ type Decoder struct {
 	large  *[largeBuffer]byte // borrowed, or nil
 
 	opened bool
+	again  bool      // it is not the first stream
 	root   []byte    // qualified name of the stream's root
 	scope  []binding // what the stream header declared
 	lang   string
@@ -120,11 +121,11 @@ func (d *Decoder) idle() bool { return d.used() == 0 && d.end < largeBuffer }
 
 // Restart implements Reader.
 func (d *Decoder) Restart() {
-	d.opened, d.scope, d.root, d.lang = false, nil, nil, ""
+	d.opened, d.scope, d.root, d.lang, d.again = false, nil, nil, "", true
 }
 
 // Buffered implements Reader.
-func (d *Decoder) Buffered() int { return d.end - d.pos }
+func (d *Decoder) Buffered() []byte { return d.buf[d.pos:d.end] }
 
 // SetLimits implements Reader.
 func (d *Decoder) SetLimits(l Limits) { d.limits = l.withDefaults() }
@@ -154,7 +155,9 @@ func (d *Decoder) open() (h StreamHeader, err error) {
 	}
 	c, err := d.peek()
 	if err == nil && c == '?' {
-		if white {
+		// What stands behind the last element of an earlier stream is no part
+		// of this one: clients end what they say with a new line.
+		if white && !d.again {
 			return h, notWellFormed("XML declaration after white space")
 		}
 		if err = d.declaration(s); err == nil {

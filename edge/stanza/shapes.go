@@ -34,7 +34,9 @@ func (s *Stanza) Presence() (PresenceData, error) {
 		switch part {
 		case "show":
 			show++
-			if p.Show = c.Text(); !ValidShow(p.Show) || p.Show == "" {
+			// An empty one should not be, and is what clients say that have
+			// nothing to say.
+			if p.Show = c.Text(); !ValidShow(p.Show) {
 				return p, NewError(BadRequest, "show is none of away, chat, dnd, xa")
 			}
 		case "status":

@@ -98,8 +98,9 @@ type Reader interface {
 	Next() (*Stanza, error)
 	// Restart makes the Reader expect a new stream header.
 	Restart()
-	// Buffered gives the number of bytes that were read and not yet used.
-	Buffered() int
+	// Buffered gives the bytes that were read and not yet used, until the next
+	// call.
+	Buffered() []byte
 	// SetLimits takes effect with the next element.
 	SetLimits(Limits)
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -259,9 +260,10 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 		}
 		return stanza.ErrStreamClosed
 	}
-	if n.reader.Buffered() > 0 || len(n.meter.rest) > 0 {
+	if len(bytes.TrimSpace(n.reader.Buffered())) > 0 || len(bytes.TrimSpace(n.meter.rest)) > 0 {
 		// What was sent in the clear must not be taken for what comes
-		// under TLS.
+		// under TLS. White space may not be there either (section 5.3.3),
+		// but clients send a new line, and nothing becomes of it.
 		return &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "bytes after starttls"}
 	}
 	if err := n.write([]byte("<proceed xmlns='" + stanza.NSTLS + "'/>")); err != nil {
@@ -271,6 +273,7 @@ func (n *negotiation) startTLS(ctx context.Context) error {
 		return err
 	}
 	n.headerSent = false
+	n.meter.rest = nil
 	n.reader = stanza.NewDecoder(n.meter, n.o.Before)
 	return nil
 }

@@ -306,3 +306,20 @@ func TestCertificate(t *testing.T) {
 		t.Fatal("a key alone was taken or replaced", err)
 	}
 }
+
+// Some clients end all that they say with a new line, which RFC 6120, sections
+// 5.3.3 and 6.3.4, forbids: it must not become a part of the next stream.
+func TestNewLines(t *testing.T) {
+	o, _ := options()
+	c := dial(t, t.Context(), o)
+	c.open()
+	c.ask("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>\n", "proceed")
+	c.handshake(0)
+	if f := c.open(); f.Child(stanza.NSSASL, "mechanisms") == nil {
+		t.Errorf("%s", f.Bytes())
+	}
+	c.ask(auth("PLAIN", "\x00juliet\x00capulet")+"\n", "success")
+	if f := c.open(); f.Child(stanza.NSBind, "bind") == nil {
+		t.Errorf("%s", f.Bytes())
+	}
+}
