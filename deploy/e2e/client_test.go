@@ -385,7 +385,11 @@ func (s *session) expect(t testing.TB, what string, test func(*stanza.Stanza) bo
 				return nil
 			}
 		}
-		return fmt.Errorf("%d stanzas are unread, none is that", len(s.unread))
+		heard := make([]string, len(s.unread))
+		for i, st := range s.unread {
+			heard[i] = fmt.Sprintf("%s %s %s %s", st.Local, st.Type, st.From, st.Inner)
+		}
+		return fmt.Errorf("none of the unread stanzas is that: %q", heard)
 	})
 	return found
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,6 +29,7 @@ func TestClients(t *testing.T) {
 	for name, play := range map[string]func(*testing.T, *stack){
 		"converse.js in Chromium": converse,
 		"@xmpp/client by a token": xmppjs,
+		"go-sendxmpp":             goSendxmpp,
 	} {
 		t.Run(name, func(t *testing.T) { play(t, s) })
 	}
@@ -71,8 +73,12 @@ func visit(t *testing.T, folder, command string, args ...string) *visitor {
 		close(v.lines)
 		done <- cmd.Wait()
 	}()
-	v.end = func() error { return <-done }
-	t.Cleanup(func() {
+	v.end = sync.OnceValue(func() error { return <-done })
+	t.Cleanup(func() { // the context of the test has ended by then
+		for line := range v.lines {
+			v.said = append(v.said, line)
+		}
+		_ = v.end()
 		if t.Failed() {
 			t.Logf("%s did %q and said:\n%s", folder, v.said, complaint.String())
 		}
