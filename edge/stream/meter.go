@@ -27,7 +27,7 @@ func (m *meter) Read(b []byte) (int, error) {
 			return 0, err
 		}
 		if m.left < 0 {
-			m.buf = nil
+			m.buf, m.rest = nil, nil
 			n, err := m.src.Read(b)
 			if n > 0 && m.pace != nil {
 				if bad := m.pace(n); bad != nil {

@@ -22,3 +22,24 @@ func TestAuthBytes(t *testing.T) {
 		c.wantStreamError(stanza.PolicyViolation)
 	}
 }
+
+// An idle session keeps nothing of what its login was read into.
+func TestMeterLetsGo(t *testing.T) {
+	o, _ := options2()
+	c, _ := secure(t, o)
+	c.send(ask2("PLAIN", plain, bind2) + "<presence/>")
+	s := c.asked()
+	s.AppendBound(nil, "juliet@example.org/r", nil)
+	if s.n.said != nil || s.success != nil || s.bind2 != nil {
+		t.Fatal("the answer is kept")
+	}
+	for range 2 {
+		if st, err := s.Next(); err != nil || st.Kind != stanza.Presence {
+			t.Fatal(st, err)
+		}
+		c.send("<presence/>")
+	}
+	if m := s.n.meter; m.buf != nil || m.rest != nil {
+		t.Fatalf("%d and %d bytes are kept", cap(m.buf), cap(m.rest))
+	}
+}
