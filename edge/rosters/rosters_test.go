@@ -3,6 +3,7 @@ package rosters
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -84,5 +85,44 @@ func TestRosterAsOfAnOffset(t *testing.T) {
 	exec(`UPDATE views.projected SET next_offset = 11`)
 	if err := <-got; err != nil {
 		t.Errorf("once it is there: %v", err)
+	}
+}
+
+func BenchmarkRoster(b *testing.B) {
+	url := localtest.Postgres(b)
+	if err := postgres.Migrate(b.Context(), url); err != nil {
+		b.Fatal(err)
+	}
+	pool, err := pgxpool.New(b.Context(), url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(pool.Close)
+	// 180,000 items in all, so that those of an account are not all there is.
+	if _, err := pool.Exec(b.Context(), `INSERT INTO views.projected VALUES (3, 10, '', 2, now())`); err != nil {
+		b.Fatal(err)
+	}
+	for _, n := range []int{20, 200, 2000} {
+		if _, err := pool.Exec(b.Context(), `INSERT INTO views.roster_item
+SELECT 'a' || a || '.' || $1 || '@localhost', 'contact' || i || '@localhost', 'Contact ' || i, '{Friends}', 3, i, false, NULL
+FROM generate_series(1, 60000 / $1::int) a, generate_series(1, $1::int) i`, n); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if _, err := pool.Exec(b.Context(), "ANALYZE views.roster_item"); err != nil {
+		b.Fatal(err)
+	}
+	r := New(pool)
+	for _, n := range []int{20, 200, 2000} {
+		b.Run(fmt.Sprintf("items=%d", n), func(b *testing.B) {
+			i := 0
+			for b.Loop() {
+				i = i%(60000/n) + 1
+				roster, err := r.Roster(b.Context(), jid.MustBare(fmt.Sprintf("a%d.%d@localhost", i, n)), 3, 0)
+				if err != nil || len(roster.Items) != n {
+					b.Fatal(len(roster.Items), err)
+				}
+			}
+		})
 	}
 }
