@@ -37,13 +37,14 @@ func (r *Reader) loadLast(ctx context.Context, all []lastQuestion) ([][]edge.Las
 		}
 	}
 	rows, err := r.pool.Query(ctx, `
-SELECT q.place, n.account, n.node, i.id, i.version, i.at, i.payload
+SELECT q.place, n.account, n.node, i.id, i.version, i.at, i.payload, v.policy
 FROM unnest($1::bigint[], $2::text[], $3::text[]) AS q (place, viewer, account)
 JOIN views.node n ON n.account = q.account AND NOT n.no_last_item
 JOIN unnest($4::bigint[], $5::text[]) AS w (place, node) ON w.place = q.place AND w.node = n.node
 JOIN LATERAL (
 	SELECT x.id, x.version, x.at, x.payload FROM views.node_item x WHERE x.account = n.account AND x.node = n.node
 	ORDER BY x.version DESC LIMIT 1) i ON true
+LEFT JOIN views.privacy v ON v.account = q.account AND q.account <> q.viewer
 WHERE q.account = q.viewer
 OR n.access IN (1, 2) AND EXISTS (SELECT FROM views.audience f WHERE f.account = q.account AND f.contact = q.viewer)
 ORDER BY q.place, n.account, n.node`, ofAccount, viewers, accounts, ofNode, nodes)
@@ -55,7 +56,12 @@ ORDER BY q.place, n.account, n.node`, ofAccount, viewers, accounts, ofNode, node
 		var place int64
 		var at time.Time
 		var l edge.LastItem
-		if err := rows.Scan(&place, &l.Account, &l.Node, &l.Item.ID, &l.Item.Version, &at, &l.Item.Payload); err != nil {
+		var policy []byte
+		err := rows.Scan(&place, &l.Account, &l.Node, &l.Item.ID, &l.Item.Version, &at, &l.Item.Payload, &policy)
+		if err != nil {
+			return err
+		}
+		if l.Policy, err = policyOf(policy); err != nil {
 			return err
 		}
 		l.Item.At = at.UnixMicro()

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/gather"
@@ -91,12 +92,25 @@ func asked[Q any](questions []Q, of func(Q) edge.Asked) (accounts, viewers []str
 const (
 	standing = `
 SELECT q.place, coalesce(p.next_offset, 0), a.account IS NOT NULL,
-	q.account = q.viewer OR EXISTS (SELECT FROM views.audience f WHERE f.account = q.account AND f.contact = q.viewer)`
+	q.account = q.viewer OR EXISTS (SELECT FROM views.audience f WHERE f.account = q.account AND f.contact = q.viewer), v.policy`
 	questions = `unnest($1::text[], $2::text[], $3::integer[]`
 	joined    = `
 LEFT JOIN views.projected p ON p.partition = q.partition
-LEFT JOIN views.account a ON a.account = q.account`
+LEFT JOIN views.account a ON a.account = q.account
+LEFT JOIN views.privacy v ON v.account = q.account`
 )
+
+// policyOf reads a policy; what is not there lets everything through.
+func policyOf(raw []byte) (*event.Policy, error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	p := new(event.Policy)
+	if err := proto.Unmarshal(raw, p); err != nil {
+		return nil, fmt.Errorf("policy: %w", err)
+	}
+	return p, nil
+}
 
 type storedQuestion struct {
 	edge.Asked
@@ -130,7 +144,12 @@ LEFT JOIN views.storage s ON s.account = q.account AND s.space = q.space AND s.n
 	return answers, each(rows, func() error {
 		var place, next int64
 		var v edge.Stored
-		if err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &v.Payload, &v.Entries); err != nil {
+		var policy []byte
+		err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &policy, &v.Payload, &v.Entries)
+		if err != nil {
+			return err
+		}
+		if v.Policy, err = policyOf(policy); err != nil {
 			return err
 		}
 		answers[place-1] = dated[*edge.Stored]{&v, next}
@@ -200,9 +219,9 @@ ORDER BY q.place, i.version`,
 			transient, noLast      *bool
 			id                     *string
 			at                     *time.Time
-			payload                []byte
+			payload, policy        []byte
 		)
-		err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &v.Nodes, &access, &most, &transient, &noLast, &version, &v.Kept, &id, &itemVer, &at, &payload)
+		err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &policy, &v.Nodes, &access, &most, &transient, &noLast, &version, &v.Kept, &id, &itemVer, &at, &payload)
 		if err != nil {
 			return err
 		}
@@ -216,6 +235,9 @@ ORDER BY q.place, i.version`,
 		}
 		if id != nil {
 			v.Items = append(v.Items, node.Item{ID: *id, Version: *itemVer, At: at.UnixMicro(), Payload: payload})
+		}
+		if v.Policy, err = policyOf(policy); err != nil {
+			return err
 		}
 		answers[place-1] = dated[*edge.Node]{&v, next}
 		return nil
@@ -243,14 +265,19 @@ ORDER BY q.place, n.node`, accounts, viewers, partitions)
 	return answers, each(rows, func() error {
 		var place, next int64
 		var v edge.Nodes
+		var policy []byte
 		var name *string
 		var access *int16
-		if err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &name, &access); err != nil {
+		err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &policy, &name, &access)
+		if err != nil {
 			return err
 		}
 		v.All = answers[place-1].answer.All
 		if name != nil {
 			v.All = append(v.All, edge.NamedNode{Name: *name, Access: node.Access(*access)})
+		}
+		if v.Policy, err = policyOf(policy); err != nil {
+			return err
 		}
 		answers[place-1] = dated[*edge.Nodes]{&v, next}
 		return nil
@@ -278,7 +305,12 @@ FROM `+questions+`) WITH ORDINALITY AS q (account, viewer, partition, place)`+jo
 	return answers, each(rows, func() error {
 		var place, next int64
 		var v edge.Activity
-		if err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &v.Since, &v.Status, &v.Online); err != nil {
+		var policy []byte
+		err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &policy, &v.Since, &v.Status, &v.Online)
+		if err != nil {
+			return err
+		}
+		if v.Policy, err = policyOf(policy); err != nil {
 			return err
 		}
 		answers[place-1] = dated[*edge.Activity]{&v, next}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall/rollcall/deploy/local/localtest"
 	"github.com/rollcall/rollcall/edge"
@@ -205,5 +206,47 @@ func TestCapabilities(t *testing.T) {
 	}
 	if _, known, _ := r.Features(t.Context(), "sha-256", "v"); known {
 		t.Error("known by another hash")
+	}
+}
+
+// Whatever is read of an account comes with the policy that it has now.
+func TestPoliciesComeWithAnswers(t *testing.T) {
+	r, exec := opened(t)
+	exec(house)
+	policy, err := proto.Marshal(&event.Policy{Account: "juliet@x", Blocked: []string{"romeo@x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	exec(fmt.Sprintf(`INSERT INTO views.privacy VALUES ('juliet@x', 3, '{romeo@x}', '', '', '\x%x'), ('romeo@x', 3, '{}', '', '', '')`, policy))
+	q := of("juliet", "romeo", 0)
+	var all []*event.Policy
+	add := func(p *event.Policy, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	stored, err := r.Stored(t.Context(), q, 1, "")
+	add(stored.Policy, err)
+	one, err := r.Node(t.Context(), q, "mood", nil, 1, 1)
+	add(one.Policy, err)
+	nodes, err := r.Nodes(t.Context(), q)
+	add(nodes.Policy, err)
+	activity, err := r.LastActivity(t.Context(), q)
+	add(activity.Policy, err)
+	last, err := r.LastItems(t.Context(), q.Viewer, []string{"juliet@x"}, []string{"mood"})
+	if len(last) != 1 {
+		t.Fatalf("last items %+v", last)
+	}
+	add(last[0].Policy, err)
+	for i, p := range all {
+		if !slices.Equal(p.GetBlocked(), []string{"romeo@x"}) {
+			t.Errorf("answer %d has the policy %v", i, p)
+		}
+	}
+	// Who has set something that is not in use has none.
+	if stored, err := r.Stored(t.Context(), of("romeo", "juliet", 0), 1, ""); err != nil || stored.Policy != nil {
+		t.Errorf("romeo has the policy %v, %v", stored.Policy, err)
 	}
 }

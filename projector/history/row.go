@@ -139,6 +139,20 @@ func (r *row) decode(e *event.Event) {
 		r.message(k.MessageSent.GetMessage())
 	case *event.Event_Delivered:
 		r.resource, r.reference = k.Delivered.GetResource(), uint64(k.Delivered.GetOffset())
+	case *event.Event_NodeItemPublished:
+		n := k.NodeItemPublished
+		r.resource, r.name, r.stanzaID = n.GetResource(), n.GetNode(), n.GetRequestId()
+	case *event.Event_NodeItemRetracted:
+		n := k.NodeItemRetracted
+		r.resource, r.name, r.stanzaID = n.GetResource(), n.GetNode(), n.GetRequestId()
+	case *event.Event_NodeConfigured:
+		n := k.NodeConfigured
+		r.resource, r.name, r.stanzaID = n.GetResource(), n.GetNode(), n.GetRequestId()
+	case *event.Event_NodeDeleted:
+		n := k.NodeDeleted
+		r.resource, r.name, r.stanzaID = n.GetResource(), n.GetNode(), n.GetRequestId()
+	case *event.Event_StorageSet:
+		r.resource, r.name, r.stanzaID = k.StorageSet.GetResource(), k.StorageSet.GetName(), k.StorageSet.GetRequestId()
 	case *event.Event_EdgeLost:
 		r.account, r.edge, r.epoch = "", k.EdgeLost.GetEdge(), k.EdgeLost.GetEpoch()
 	}

@@ -48,6 +48,16 @@ func TestRowOfEachKind(t *testing.T) {
 		{&event.Event{Kind: &event.Event_MessageSent{MessageSent: &event.MessageSent{Resource: "r", To: "b@x", Message: m, Accepted: accepted[:]}}},
 			"message_sent resource=r peer=b@x message_type=chat stanza_id=m1 body=hi accepted=" + accepted.String()},
 		{&event.Event{Kind: &event.Event_Delivered{Delivered: &event.Delivered{Offset: 9, Resource: "r"}}}, "delivered resource=r reference=9"},
+		{&event.Event{Kind: &event.Event_NodeItemPublished{NodeItemPublished: &event.NodeItemPublished{Node: "mood", Id: "1", Payload: []byte("<x/>"), RequestId: "i1", Resource: "r"}}},
+			"node_item_published resource=r stanza_id=i1 name=mood"},
+		{&event.Event{Kind: &event.Event_NodeItemRetracted{NodeItemRetracted: &event.NodeItemRetracted{Node: "mood", Id: "1", RequestId: "i1", Resource: "r"}}},
+			"node_item_retracted resource=r stanza_id=i1 name=mood"},
+		{&event.Event{Kind: &event.Event_NodeConfigured{NodeConfigured: &event.NodeConfigured{Node: "mood", RequestId: "i1", Resource: "r"}}},
+			"node_configured resource=r stanza_id=i1 name=mood"},
+		{&event.Event{Kind: &event.Event_NodeDeleted{NodeDeleted: &event.NodeDeleted{Node: "mood", RequestId: "i1", Resource: "r"}}},
+			"node_deleted resource=r stanza_id=i1 name=mood"},
+		{&event.Event{Kind: &event.Event_StorageSet{StorageSet: &event.StorageSet{Name: "{a}b", RequestId: "i1", Resource: "r"}}},
+			"storage_set resource=r stanza_id=i1 name={a}b"},
 		{&event.Event{Kind: &event.Event_EdgeLost{EdgeLost: &event.EdgeLost{Edge: "e1", Epoch: 4}}}, "edge_lost edge=e1 epoch=4"},
 	} {
 		id := uuid.New()
