@@ -2,8 +2,11 @@ package edge
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
+	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/event"
 )
 
@@ -62,5 +65,31 @@ func TestRFC6121_2_6_3_WhatChangedSince(t *testing.T) {
 	}
 	if _, ok := purged.since(versionText(9, purged.tag())); !ok {
 		t.Errorf("nothing changed since")
+	}
+}
+
+// A push that the roster has already is dropped, one that came while it was
+// being read waits.
+func TestRFC6121_2_6_3_LatePushes(t *testing.T) {
+	c := &counted{writes: make(chan string, 10)}
+	x := &session{full: "juliet@example.com/balcony", interested: true, reading: true}
+	x.out.conn, x.out.limits = c, &outboundLimits{soft: 1 << 16, hard: 1 << 20, timeout: time.Minute, metrics: newMetrics(nil)}
+	push := func(version int64) {
+		x.pushRoster(&event.RosterPush{Item: &event.RosterItem{Contact: fmt.Sprintf("c%d@example.com", version)}, Version: version})
+	}
+	push(9)
+	push(12)
+	if len(x.early) != 2 || len(c.writes) > 0 {
+		t.Fatalf("while the roster is read: %d wait, %d are written", len(x.early), len(c.writes))
+	}
+	x.giveRoster(&stanza.Stanza{Header: stanza.Header{ID: "g"}}, stanza.New(stanza.NSRoster, "query"), &Roster{NextOffset: 11}, nil)
+	push(10)
+	push(11)
+	var got string
+	for strings.Count(got, "<item") < 2 {
+		got += <-c.writes
+	}
+	if strings.Contains(got, "c9@") || strings.Contains(got, "c10@") || strings.Index(got, "c12@") > strings.Index(got, "c11@") {
+		t.Error(got)
 	}
 }
