@@ -128,12 +128,7 @@ func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
 		}
 	case *event.Output_SubscriptionStanza:
 		sub := out.SubscriptionStanza
-		if sub.GetVerb() == event.Verb_VERB_SUBSCRIBE {
-			l.mu.Lock()
-			l.request(sub.GetFrom(), sub.GetPresence())
-			l.mu.Unlock()
-		}
-		for _, x := range l.sessions() {
+		for _, x := range l.hear(sub) {
 			x.post(func() { x.subscriptionStanza(sub) })
 		}
 	case *event.Output_Outcome:
@@ -145,6 +140,25 @@ func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
 			x.post(func() { x.outcome(out.Outcome) })
 		}
 	}
+}
+
+// hear notes a verb that came, and gives the sessions that are to be told now:
+// a request only those that the requests before it were given. Others get it
+// with these (RFC 6121, section 3.1.3: once).
+func (l *local) hear(sub *event.SubscriptionStanza) []*session {
+	if sub.GetVerb() != event.Verb_VERB_SUBSCRIBE {
+		return l.sessions()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.request(sub.GetFrom(), sub.GetPresence())
+	var to []*session
+	for _, x := range l.sessions() {
+		if x.asked {
+			to = append(to, x)
+		}
+	}
+	return to
 }
 
 // takeOutput tells whether an outbox record is newer than all before.

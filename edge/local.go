@@ -270,6 +270,7 @@ func (l *local) showAll(s *session) {
 			l.server.followedOf(contact).show(&b, contact, s)
 		}
 	}
+	s.asked = true
 	for contact, p := range l.requests {
 		if !l.policy.Load().Allows(privacy.Subscription, s.resource, jid.FromCanonical(contact)) {
 			continue

@@ -1,8 +1,10 @@
 package edge_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rollcall/rollcall/edge"
 )
@@ -269,4 +271,25 @@ func TestRFC6121_3_1_2_RosterFull(t *testing.T) {
 	p.send("tybalt/square", "<presence to='juliet@example.com' type='subscribe'/>")
 	p.heard("tybalt/square")
 	p.expect("juliet/balcony", "presence type=subscribe from=romeo@example.com")
+}
+
+// A request that comes while a new resource's roster is still being read is
+// given to it once.
+func TestRFC6121_3_1_3_OnlyOnce(t *testing.T) {
+	p := newPlay(t, edge.Options{RetryEvery: 5 * time.Millisecond})
+	p.online("romeo/orchard")
+	p.dial("juliet/balcony")
+	p.house.RefuseRosters(errors.New("away"))
+	p.send("juliet/balcony", "<presence/>")
+	p.heard("juliet/balcony")
+	p.send("romeo/orchard", "<presence to='juliet@example.com' type='subscribe'/>")
+	p.heard("romeo/orchard")
+	p.expect("juliet/balcony")
+	p.house.RefuseRosters(nil)
+	p.until("juliet/balcony", "presence type=subscribe from=romeo@example.com to=juliet@example.com")
+	for _, h := range p.heard("juliet/balcony") {
+		if strings.Contains(h, "type=subscribe") {
+			t.Errorf("again: %s", h)
+		}
+	}
 }

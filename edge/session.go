@@ -33,6 +33,7 @@ type session struct {
 	// become so, before anything that it was given since.
 	availableSince atomic.Int64
 	echo           atomic.Bool  // waits for its own unavailable presence
+	asked          bool         // was given the requests that waited when it became available; guarded by local.mu
 	carbons        atomic.Bool  // gets copies of its account's messages (XEP-0280)
 	asking         atomic.Int32 // iqs to others that are not answered
 

@@ -136,6 +136,9 @@ func (s *session) becomeAvailable() {
 	if s.available.Load() {
 		return
 	}
+	s.local.mu.Lock()
+	s.asked = false
+	s.local.mu.Unlock()
 	s.availableSince.Store(s.positions[s.local.partition])
 	s.server.followed[s.local.partition].enter(s)
 	if s.local.loaded() {
