@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"github.com/rollcall/rollcall/schema/fault"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -69,7 +70,7 @@ func (l *local) hasDirected(s *session, to directedTo, version int64) bool {
 func (l *local) overtaken(s *session, full string, version int64) bool {
 	l.directedMu.Lock()
 	defer l.directedMu.Unlock()
-	if len(l.directed) == 0 {
+	if len(l.directed) == 0 || fault.Planted == fault.Overtaken {
 		return false
 	}
 	since := s.availableSince.Load()

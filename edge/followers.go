@@ -6,6 +6,7 @@ import (
 
 	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/fault"
 	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
 )
@@ -305,7 +306,9 @@ func (f *followed) admit(b *batch, w *watched, fo *follower, a *wire.Admission) 
 	}
 	fo.admitted = a.GetAdmitted()
 	if !fo.admitted {
-		f.hide(b, w, fo)
+		if fault.Planted != fault.Unrevoked {
+			f.hide(b, w, fo)
+		}
 		return
 	}
 	fo.since = a.GetOffset()

@@ -17,6 +17,7 @@ import (
 
 var (
 	modelSeed     = flag.Uint64("model.seed", 0, "the first seed of the random commands; 0: a new one, or ROLLCALL_MODEL_SEED")
+	modelShrink   = flag.Duration("model.shrink", 20*time.Second, "how long a shorter list that fails is looked for")
 	modelCommands = flag.Int("model.commands", 100_000, "how many random commands are done; fewer with -short")
 )
 
@@ -58,9 +59,13 @@ func TestRandomCommandsAgainstTheModel(t *testing.T) {
 func failed(t *testing.T, w randomWorld, all []model.Command, done int, err error) {
 	t.Helper()
 	var b strings.Builder
-	least := played.Shrink(all, func(some []model.Command) bool { return w.again(some) != nil }, 20*time.Second)
+	least := played.Shrink(all, func(some []model.Command) bool { return w.again(some) != nil }, *modelShrink)
 	for _, c := range least {
-		fmt.Fprintf(&b, "\t%s %s\n", c.ID, c)
+		burst := ""
+		if c.Burst != 0 {
+			burst = fmt.Sprintf(" (burst %d)", c.Burst)
+		}
+		fmt.Fprintf(&b, "\t%s %s%s\n", c.ID, c, burst)
 	}
 	t.Errorf("after %d commands: %v\n-model.seed=%d, shrunk from %d to %d commands:\n%sand then: %v",
 		done, err, w.seed, len(all), len(least), b.String(), w.again(least))
@@ -72,7 +77,7 @@ type randomWorld struct{ seed uint64 }
 var modelNames = []string{"ann", "bob", "cat", "dan", "eve"}
 
 // open makes the world and calls do in it.
-func (w randomWorld) open(do func(*model.Model, *played.Play) error) (err error) {
+func (w randomWorld) open(within time.Duration, do func(*model.Model, *played.Play) error) (err error) {
 	const domain = "example.com"
 	h, err := played.NewHouse(domain, 4, edge.Options{ID: "e0"}, edge.Options{ID: "e1"})
 	if err != nil {
@@ -80,7 +85,7 @@ func (w randomWorld) open(do func(*model.Model, *played.Play) error) (err error)
 	}
 	h.Create(modelNames...)
 	m := model.New(domain, modelNames...)
-	p := played.New(h, m, domain, 3*time.Second)
+	p := played.New(h, m, domain, within)
 	defer func() {
 		p.Close()
 		err = errors.Join(err, h.End())
@@ -88,32 +93,37 @@ func (w randomWorld) open(do func(*model.Model, *played.Play) error) (err error)
 	return do(m, p)
 }
 
-// play does n commands and gives those that were done.
+// checkEvery is how many commands are done between two quiet points.
+const checkEvery = 25
+
+// play does n commands, or some more, and gives those that were done.
 func (w randomWorld) play(n int) (all []model.Command, err error) {
-	err = w.open(func(m *model.Model, p *played.Play) error {
+	err = w.open(3*time.Second, func(m *model.Model, p *played.Play) error {
 		random := played.NewRandom(w.seed, m, 2)
-		for i := range n {
-			c := random.Next()
-			all = append(all, c)
-			if err := p.Do(c); err != nil {
+		for unchecked := 0; len(all) < n; {
+			some := random.Next()
+			all = append(all, some...)
+			if err := p.Step(some); err != nil {
 				return err
 			}
-			if i%25 == 24 {
-				if err := p.Check(); err != nil {
-					return err
-				}
+			if unchecked += len(some); unchecked < checkEvery && len(all) < n {
+				continue
+			}
+			unchecked = 0
+			if err := p.Check(); err != nil {
+				return err
 			}
 		}
-		return p.Check()
+		return nil
 	})
 	return all, err
 }
 
 // again does commands and checks at the end.
 func (w randomWorld) again(all []model.Command) error {
-	return w.open(func(_ *model.Model, p *played.Play) error {
-		for _, c := range all {
-			if err := p.Do(c); err != nil {
+	return w.open(300*time.Millisecond, func(_ *model.Model, p *played.Play) error {
+		for _, some := range played.Steps(all) {
+			if err := p.Step(some); err != nil {
 				return err
 			}
 		}

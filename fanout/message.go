@@ -180,8 +180,14 @@ func (p *partition) loadedInbox(a *acct, rows []*stored, created int64) {
 		}
 	}
 	a.settled = nil
-	if len(a.inbox) > 0 {
-		p.waiting[a] = struct{}{}
-		p.route(a)
+	if len(a.inbox) == 0 {
+		return
+	}
+	p.waiting[a] = struct{}{}
+	for _, r := range a.resources {
+		if r.Takes() { // else what waits goes on waiting, also for who is merely connected
+			p.route(a)
+			return
+		}
 	}
 }

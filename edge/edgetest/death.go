@@ -66,3 +66,41 @@ func (h *House) Waiting(name string) int {
 	defer h.stateMu.Unlock()
 	return len(h.state(jid.MustBare(name + "@" + h.domain)).Inbox)
 }
+
+// Order gives the ids of the stanzas that left events since the last call, in
+// the order of the log.
+func (h *House) Order() (ids []string) {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	for _, e := range h.events[h.ordered:] {
+		if e.GetOrigin() != "" {
+			continue // caused by another
+		}
+		switch k := e.GetKind().(type) {
+		case *event.Event_PresenceAvailable:
+			ids = append(ids, k.PresenceAvailable.GetPresence().GetId())
+		case *event.Event_PresenceUnavailable:
+			ids = append(ids, k.PresenceUnavailable.GetPresence().GetId())
+		case *event.Event_DirectedPresence:
+			ids = append(ids, k.DirectedPresence.GetPresence().GetId())
+		case *event.Event_SubscriptionSent:
+			ids = append(ids, k.SubscriptionSent.GetPresence().GetId())
+		case *event.Event_MessageAccepted:
+			ids = append(ids, k.MessageAccepted.GetMessage().GetId())
+		case *event.Event_RosterItemSet:
+			ids = append(ids, k.RosterItemSet.GetRequestId())
+		case *event.Event_RosterItemRemoved:
+			ids = append(ids, k.RosterItemRemoved.GetRequestId())
+		case *event.Event_BlockListChanged:
+			ids = append(ids, k.BlockListChanged.GetRequestId())
+		case *event.Event_PrivacyListChanged:
+			ids = append(ids, k.PrivacyListChanged.GetRequestId())
+		case *event.Event_PrivacyListChosen:
+			ids = append(ids, k.PrivacyListChosen.GetRequestId())
+		case *event.Event_VisibilityChanged:
+			ids = append(ids, k.VisibilityChanged.GetRequestId())
+		}
+	}
+	h.ordered = len(h.events)
+	return ids
+}

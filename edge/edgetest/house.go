@@ -43,9 +43,11 @@ type House struct {
 	states  map[jid.Bare]*account.State
 	next    []int64 // next offset, by partition
 	outbox  []int64
-	edges   []*door // that live
+	chosen  map[jid.Bare]map[int64][]uuid.UUID // bindings that messages are on their way to, by offset
+	edges   []*door                            // that live
 	epochs  uint64
 	events  []*event.Event
+	ordered int                          // how many of them Order has given
 	purged  map[jid.Bare]int64           // highest version of a tombstone that is gone
 	recent  map[jid.Bare]*message.Recent // messages that were copied
 	learned map[string][]string          // capabilities, by hash and ver
@@ -56,7 +58,7 @@ type House struct {
 // NewHouse makes an empty house for a domain. Close ends it.
 func NewHouse(domain string, partitions int) *House {
 	h := &House{
-		domain: domain, partitions: partitions, states: make(map[jid.Bare]*account.State), recent: make(map[jid.Bare]*message.Recent),
+		domain: domain, partitions: partitions, states: make(map[jid.Bare]*account.State), chosen: make(map[jid.Bare]map[int64][]uuid.UUID), recent: make(map[jid.Bare]*message.Recent),
 		next: make([]int64, partitions), outbox: make([]int64, partitions), purged: make(map[jid.Bare]int64),
 	}
 	h.idle = sync.NewCond(&h.mu)
@@ -326,7 +328,7 @@ func (h *House) Purge(name string) {
 func (h *House) Forget() {
 	h.stateMu.Lock()
 	defer h.stateMu.Unlock()
-	h.events = nil
+	h.events, h.ordered = nil, 0
 	for bare, s := range h.states {
 		h.states[bare] = account.New(bare)
 		h.states[bare].Exists = s.Exists

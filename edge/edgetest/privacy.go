@@ -26,7 +26,8 @@ func (h *House) audience(p int32, offset int64, s *account.State, before *privac
 	}}})
 	for _, name := range slices.Sorted(maps.Keys(s.Resources)) {
 		if r := s.Resources[name]; r.Takes() {
-			h.release(p, s, r)
+			h.routeWaiting(p, s)
+			return
 		}
 	}
 }

@@ -1,7 +1,6 @@
 package edgetest
 
 import (
-	"slices"
 	"strings"
 
 	"github.com/rollcall/rollcall/schema/account"
@@ -37,11 +36,8 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 				Account: bare, Resource: name, Version: offset, Available: now.Available, Presence: said, At: e.GetAt(),
 			}}})
 		}
-		if now.Takes() && !was.Takes() {
-			h.release(p, s, now)
-		}
-		if was.Name != "" && was.Binding != now.Binding {
-			h.routeAgain(p, s)
+		if was.Name != "" && was.Binding != now.Binding && h.undone(s, was.Binding) || now.Takes() && !was.Takes() {
+			h.routeWaiting(p, s)
 		}
 	}
 	if n := wire.NewsOf(bare, offset, e); n != nil {
@@ -68,60 +64,14 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 		for _, name := range d.To {
 			binding := s.Resources[name].Binding
 			f.Bindings = append(f.Bindings, binding[:])
+			h.choose(s, offset, binding)
 		}
 		h.tell(p, &wire.Frame{What: &wire.Frame_Message{Message: f}})
+	case *event.Event_Delivered:
+		delete(h.chosen[s.Account], kind.Delivered.GetOffset())
 	case *event.Event_MessageSent:
 		h.copySent(p, offset, s, e, kind.MessageSent)
 	}
-}
-
-// release gives a resource that takes messages what waits.
-func (h *House) release(p int32, s *account.State, r presence.Resource) {
-	h.waiting(s, func(m account.Stored) {
-		if s.Policy().Allows(privacy.Message, r.Name, jid.FromCanonical(m.Accepted.GetFrom())) {
-			h.deliverLate(p, s, m, []string{r.Name})
-		}
-	})
-}
-
-// routeAgain gives what waits, after a binding has ended, to whoever is there.
-// Those that have it already drop the copy.
-func (h *House) routeAgain(p int32, s *account.State) {
-	h.waiting(s, func(m account.Stored) {
-		t := message.Type(m.Accepted.GetMessage().GetType())
-		from := jid.FromCanonical(m.Accepted.GetFrom())
-		d := s.Policy().Route(t, m.Accepted.GetResource(), from, s.Resources)
-		if d.Action != message.Deliver {
-			d = s.Policy().Route(t, "", from, s.Resources)
-		}
-		if d.Action == message.Deliver {
-			h.deliverLate(p, s, m, d.To)
-		}
-	})
-}
-
-// waiting calls do with the messages in the inbox, oldest first.
-func (h *House) waiting(s *account.State, do func(account.Stored)) {
-	var offsets []int64
-	for offset := range s.Inbox {
-		offsets = append(offsets, offset)
-	}
-	slices.Sort(offsets)
-	for _, offset := range offsets {
-		do(s.Inbox[offset])
-	}
-}
-
-func (h *House) deliverLate(p int32, s *account.State, m account.Stored, to []string) {
-	f := &wire.Message{
-		Account: s.Account.String(), Offset: m.Offset, Accepted: m.Accepted,
-		Id: m.ID[:], At: m.At.UnixMicro(), Delayed: true, Stored: true,
-	}
-	for _, name := range to {
-		binding := s.Resources[name].Binding
-		f.Bindings = append(f.Bindings, binding[:])
-	}
-	h.tell(p, &wire.Frame{What: &wire.Frame_Message{Message: f}})
 }
 
 // sees tells whether a contact sees the account's presence.

@@ -88,14 +88,14 @@ func (f *folding) endDirected(name string, p *event.Presence) {
 
 // forgetDirected drops what was noted of a contact that is a subscriber now,
 // and so hears every broadcast of an available resource (RFC 6121, section
-// 4.6.1).
+// 4.6.1). A resource of it stays: one that is not available hears none.
 func (f *folding) forgetDirected(contact jid.Bare) {
 	for name, targets := range f.Directed {
 		if !f.seen(f.Resources[name]) {
 			continue
 		}
 		for target := range targets {
-			if jid.FromCanonical(target).Bare() == contact && f.Directed.Remove(name, target) {
+			if target == contact.String() && f.Directed.Remove(name, target) {
 				note(&f.Changes.Directed, name)
 			}
 		}
@@ -109,7 +109,7 @@ func (f *folding) forgetSubscribers(name string) {
 		return
 	}
 	for target := range f.Directed[name] {
-		if f.subscribed(jid.FromCanonical(target).Bare()) && f.Directed.Remove(name, target) {
+		if to := jid.FromCanonical(target); !to.IsFull() && f.subscribed(to.Bare()) && f.Directed.Remove(name, target) {
 			note(&f.Changes.Directed, name)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/fault"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/presence"
 	"github.com/rollcall/rollcall/schema/privacy"
@@ -84,6 +85,9 @@ func (f *folding) edgeLost(l *event.EdgeLost) {
 	for _, name := range slices.Sorted(maps.Keys(f.Resources)) {
 		if r := f.Resources[name]; r.Edge == l.GetEdge() && r.Epoch <= l.GetEpoch() {
 			f.pruneEnded()
+			if fault.Planted == fault.Undirected {
+				f.Directed.Take(name)
+			}
 			f.end(r, true)
 		}
 	}

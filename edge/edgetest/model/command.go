@@ -13,6 +13,9 @@ type Command struct {
 	Who  string   // "name/resource"; of kill "edge"
 	Verb string   // see Do
 	Args []string // see Do
+	// Burst is the same for commands in a row that are done without waiting
+	// in between; 0 is done alone.
+	Burst int
 }
 
 // String gives the command as a line.

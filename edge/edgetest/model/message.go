@@ -39,8 +39,22 @@ func (m *Model) message(s *Session, kind, to string) {
 		}
 	}
 	if !taken && kind != "headline" {
-		b.waiting = append(b.waiting, letter{id: m.id, from: s.Full})
+		b.waiting = append(b.waiting, letter{m.id, resource})
 	}
+}
+
+// release gives s what waits, now that it takes messages (section 8.5.2.2.1,
+// XEP-0160): but a resource that a message was addressed to and that has come
+// since is the one that gets it.
+func (b *account) release(s *Session) {
+	for _, l := range b.waiting {
+		to := s
+		if r := b.sessions[l.resource]; r != nil {
+			to = r
+		}
+		to.Must = append(to.Must, "message "+l.id)
+	}
+	b.waiting = nil
 }
 
 // refuse answers the command's stanza with an error.

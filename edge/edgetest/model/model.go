@@ -39,7 +39,7 @@ type item struct {
 }
 
 // letter is a message that waits for a resource.
-type letter struct{ id, from string }
+type letter struct{ id, resource string }
 
 // Seen is the presence of a full JID as somebody sees it.
 type Seen struct{ Show, Status string }

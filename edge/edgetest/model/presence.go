@@ -69,11 +69,7 @@ func (m *Model) available(a *account, s *Session, p Seen, priority int) {
 		b.hearAll(s.Full, &p)
 	}
 	if !took && priority >= 0 {
-		// Section 8.5.2.2.1 and XEP-0160: what was stored.
-		for _, l := range a.waiting {
-			s.Must = append(s.Must, "message "+l.id)
-		}
-		a.waiting = nil
+		a.release(s)
 	}
 }
 
@@ -84,6 +80,7 @@ func (m *Model) withdraw(a *account, s *Session) {
 		for _, b := range m.subscribers(a) {
 			b.hearAll(s.Full, nil)
 		}
+		clear(s.View) // it is told nothing more, and what it was told grows old
 	}
 	s.Available, s.said, s.priority = false, Seen{}, 0
 	targets := slices.Sorted(maps.Keys(s.directed))
@@ -91,8 +88,6 @@ func (m *Model) withdraw(a *account, s *Session) {
 	for _, to := range targets {
 		m.direct(s, to, nil)
 	}
-	// What a client that is not available saw before means nothing.
-	clear(s.View)
 }
 
 // sendsDirected is presence to one other (section 4.6.3).

@@ -96,11 +96,7 @@ func (m *Model) appear(a, b *account) {
 			continue
 		}
 		b.hearAll(s.Full, &s.said)
-		for to := range s.directed {
-			if name, _ := split(to); name == b.name {
-				delete(s.directed, to)
-			}
-		}
+		delete(s.directed, b.name) // but not a resource of it, which need not be available
 	}
 }
 

@@ -66,6 +66,9 @@ func (c *client) hear(st *stanza.Stanza) error {
 			c.view[st.From] = model.Seen{Show: p.Show, Status: p.Status}
 		case "unavailable":
 			delete(c.view, st.From)
+			if st.From == c.Full { // it is told nothing more, and what it was told grows old
+				clear(c.view)
+			}
 		default:
 			c.got = append(c.got, st.Type+" "+st.From)
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 
 	"github.com/rollcall/rollcall/edge/edgetest/model"
 )
@@ -15,6 +16,7 @@ type Random struct {
 	m     *model.Model
 	edges int
 	n     int
+	burst int
 }
 
 // NewRandom makes one that follows a model.
@@ -24,8 +26,54 @@ func NewRandom(seed uint64, m *model.Model, edges int) *Random {
 
 func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
-// Next gives a command that does something where the model stands, or mostly.
-func (g *Random) Next() model.Command {
+// Next gives what to do next: a command, or a burst of them.
+func (g *Random) Next() []model.Command {
+	if g.r.IntN(12) == 0 {
+		if all := g.makeBurst(2 + g.r.IntN(6)); len(all) > 0 {
+			return all
+		}
+	}
+	return []model.Command{g.one()}
+}
+
+// makeBurst makes commands of which the log's order says what comes of them:
+// nobody directs presence to a person whose resources come or go, or whose
+// subscriptions change, at the same time.
+func (g *Random) makeBurst(n int) (all []model.Command) {
+	g.burst++
+	moved, addressed, related := make(map[string]bool), make(map[string]bool), make(map[string]bool)
+	for range n {
+		c := g.one()
+		name, _, _ := strings.Cut(c.Who, "/")
+		switch c.Verb {
+		case "available", "unavailable":
+			if moved[c.Who] || addressed[name] {
+				continue
+			}
+			moved[c.Who], moved[name] = true, true
+		case "direct", "undirect":
+			to, _, _ := strings.Cut(c.Args[0], "/")
+			if moved[to] || related[to] || related[name] {
+				continue
+			}
+			addressed[to] = true
+		case "subscribe", "subscribed", "unsubscribe", "unsubscribed", "remove":
+			if addressed[name] || addressed[c.Args[0]] {
+				continue
+			}
+			related[name], related[c.Args[0]] = true, true
+		case "set", "message":
+		default:
+			continue
+		}
+		c.Burst = g.burst
+		all = append(all, c)
+	}
+	return all
+}
+
+// one gives a command that does something where the model stands, or mostly.
+func (g *Random) one() model.Command {
 	g.n++
 	r := g.r
 	names := g.m.Accounts()

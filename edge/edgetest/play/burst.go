@@ -1,0 +1,101 @@
+package play
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rollcall/rollcall/edge/edgetest/model"
+)
+
+// Ordered is a Server that can say in which order it took what was sent at
+// the same time.
+type Ordered interface {
+	Server
+	// Order gives the ids of the stanzas that were taken since the last call.
+	Order() []string
+}
+
+// Step does a command, or a burst of them.
+func (p *Play) Step(some []model.Command) error {
+	if len(some) == 1 {
+		return p.Do(some[0])
+	}
+	return p.burst(some)
+}
+
+// Steps takes a list apart as Step takes it.
+func Steps(all []model.Command) (steps [][]model.Command) {
+	for len(all) > 0 {
+		n := 1
+		for all[0].Burst != 0 && n < len(all) && all[n].Burst == all[0].Burst {
+			n++
+		}
+		steps = append(steps, all[:n])
+		all = all[n:]
+	}
+	return steps
+}
+
+// burst sends the stanzas of all commands and then does in the model what the
+// server made of it: the same, in the order that it chose.
+func (p *Play) burst(all []model.Command) error {
+	server := p.server.(Ordered)
+	server.Order()
+	byID := make(map[string]model.Command)
+	p.loose = true
+	for _, c := range all {
+		at := p.clients[c.Who]
+		if at == nil {
+			continue
+		}
+		xml, asks := p.xml(c)
+		if asks {
+			at.asked[c.ID] = true
+		}
+		if err := at.Send(xml); err != nil {
+			return fmt.Errorf("%s: %w", c, err)
+		}
+		byID[c.ID] = c
+	}
+	for _, c := range all {
+		if at := p.clients[c.Who]; at != nil {
+			if err := at.settle(); err != nil {
+				return fmt.Errorf("%s: %w", c, err)
+			}
+		}
+	}
+	if err := server.Settle(); err != nil {
+		return err
+	}
+	for _, id := range server.Order() {
+		if c, ours := byID[id]; ours {
+			p.model.Do(c)
+			delete(byID, id)
+		}
+	}
+	for _, c := range all { // what the server refused to store
+		if _, left := byID[c.ID]; left {
+			p.model.Do(c)
+		}
+	}
+	return p.eventually(func() error {
+		for _, c := range all {
+			user, _, _ := strings.Cut(c.Who, "/")
+			if c.Verb == "message" {
+				user, _, _ = strings.Cut(c.Args[1], "/")
+			}
+			if err := p.waiting(user); err != nil {
+				return err
+			}
+			if c.Verb == "available" && p.clients[c.Who] != nil {
+				if err := p.clients[c.Who].settle(); err != nil {
+					return err
+				}
+				if err := p.same(c.Who); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
