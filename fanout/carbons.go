@@ -2,6 +2,7 @@ package fanout
 
 import (
 	"slices"
+	"time"
 
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
@@ -12,8 +13,24 @@ import (
 
 // Copies of messages (XEP-0280) go to the edges of an account that has two
 // resources or more; of one that has fewer nobody could get any, and it costs
-// nothing. Which sessions asked for them, only their edges know. A copy is
-// sent once: one that a broken stream loses is not repeated.
+// nothing. Which sessions asked for them, only their edges know.
+//
+// A copy is in no inbox. What an earlier worker of the partition may not have
+// sent, because it died, is sent again from the last records before those that
+// were loaded; what a stream that broke may have lost, from the last copies. The
+// edges drop those that they have.
+
+const (
+	// repeatRecords is how many records are read again, and repeatFor how old
+	// the messages may be that are copied again: a worker that dies is missed
+	// for a group session's timeout.
+	repeatRecords = 4096
+	repeatFor     = time.Minute
+	// maxRepeated is how many copies of a partition are kept for streams that
+	// break, and maxRepeatedBytes how many bytes.
+	maxRepeated      = 256
+	maxRepeatedBytes = 256 << 10
+)
 
 // received sends copies of a message that an account was sent, after the
 // message itself, to those resources that d does not choose.
@@ -62,6 +79,49 @@ func (p *partition) sent(offset int64, name string, e *event.Event, m *event.Mes
 	})
 }
 
+// repeat sends copies of a message that is in what was loaded.
+func (p *partition) repeat(r *record) {
+	a := p.accounts[r.key]
+	if a == nil || len(a.resources) < 2 || time.Since(event.Time(r.event)) > repeatFor {
+		return
+	}
+	switch k := r.event.GetKind().(type) {
+	case *event.Event_MessageAccepted:
+		m := k.MessageAccepted
+		p.received(r.offset, a, r.event, m, message.Route(message.Type(m.GetMessage().GetType()), m.GetResource(), a.resources))
+	case *event.Event_MessageSent:
+		p.sent(r.offset, r.key, r.event, k.MessageSent)
+	}
+}
+
+// sentCopy is a copy that an edge was sent.
+type sentCopy struct {
+	to edgeKey
+	i  item
+}
+
+// keepCopy keeps a copy, for a while, for the edge's next stream.
+func (p *partition) keepCopy(c sentCopy) {
+	p.copies = append(p.copies, c)
+	p.copiesBytes += len(c.i.bytes)
+	n := 0
+	for ; p.copiesBytes > maxRepeatedBytes || len(p.copies)-n > maxRepeated; n++ {
+		p.copiesBytes -= len(p.copies[n].i.bytes)
+		p.copies[n] = sentCopy{}
+	}
+	p.copies = p.copies[n:]
+}
+
+// resendCopies sends an edge that attached anew the last copies.
+func (p *partition) resendCopies(e *peer) {
+	for _, c := range p.copies {
+		if c.to == e.edgeKey {
+			c.i.at, c.i.free = 0, true
+			p.send(e, c.i)
+		}
+	}
+}
+
 // appendBinding appends the binding of a resource, if it is there. Who sent a
 // message gets no copy of it by its full JID (XEP-0280, section 8): its session
 // may have been resumed under another binding since.
@@ -74,24 +134,21 @@ func appendBinding(bindings [][]byte, a *acct, resource string) [][]byte {
 
 // copy sends c to every edge that holds a session which may get it.
 func (p *partition) copy(a *acct, c *wire.Carbon) {
-	var told []*peer
+	var told []edgeKey
 	var i item
-next:
 	for _, r := range a.resources {
-		e := p.peers[edgeKey{r.Edge, r.Epoch}]
-		if e == nil || hasBinding(c.GetBut(), r) {
+		key := edgeKey{r.Edge, r.Epoch}
+		if hasBinding(c.GetBut(), r) || slices.Contains(told, key) {
 			continue
-		}
-		for _, other := range told {
-			if other == e {
-				continue next
-			}
 		}
 		if told == nil {
 			i = item{kind: kindCarbon, at: p.measured(c.GetAt()), bytes: frame(&wire.Frame{What: &wire.Frame_Carbon{Carbon: c}})}
 		}
-		told = append(told, e)
-		p.send(e, i)
+		told = append(told, key)
+		if e := p.peers[key]; e != nil {
+			p.send(e, i)
+		}
+		p.keepCopy(sentCopy{key, i})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
@@ -185,5 +186,88 @@ func TestCarbonsOfOneResourceAreFree(t *testing.T) {
 	})
 	if n != 0 || one.recent != nil {
 		t.Errorf("%v allocations, remembered: %v", n, one.recent != nil)
+	}
+}
+
+// What a broken stream may have lost goes out again to the edge's next one, in
+// its order, as far as it is kept.
+func TestCarbonsOfABrokenStreamAreRepeated(t *testing.T) {
+	p, edges := newRouting(t)
+	a := bindOn(p, 10, "romeo@x", "a", "e1", 0)
+	bindOn(p, 20, "romeo@x", "b", "e2", 0)
+	m := said(event.MessageType_MESSAGE_TYPE_CHAT, "1", event.Copies_COPIES_ALL)
+	p.event(90, "romeo@x", byRomeo(a, "juliet@x", m))
+	p.detach(edges[1])
+	p.event(91, "romeo@x", byRomeo(a, "juliet@x", m))
+	offsets := func(e *peer) (all []int64) {
+		for _, f := range told(t, p, e) {
+			if f.GetCarbon() != nil {
+				all = append(all, f.GetCarbon().GetOffset())
+			}
+		}
+		return all
+	}
+	again := func() *peer {
+		e := &peer{edgeKey: edges[1].edgeKey, queue: testQueue(1<<40, 1<<30)}
+		p.attach(e)
+		return e
+	}
+	e := again()
+	whole := slices.DeleteFunc(p.pending[e], func(i item) bool { return i.whole })
+	p.pending[e] = whole
+	if got := offsets(e); !slices.Equal(got, []int64{90, 91}) {
+		t.Errorf("repeated: %d", got)
+	}
+	p.event(92, "romeo@x", byRomeo(a, "juliet@x", m))
+	if got := offsets(e); !slices.Equal(got, []int64{92}) {
+		t.Errorf("then: %d", got)
+	}
+	for n := range int64(2 * maxRepeated) {
+		p.event(100+n, "romeo@x", byRomeo(a, "juliet@x", m))
+	}
+	large := said(event.MessageType_MESSAGE_TYPE_CHAT, "1", event.Copies_COPIES_ALL)
+	if len(p.copies) != maxRepeated {
+		t.Errorf("%d are kept", len(p.copies))
+	}
+	large.Payload = make([]byte, maxRepeatedBytes/2)
+	p.event(1000, "romeo@x", byRomeo(a, "juliet@x", large))
+	p.event(1001, "romeo@x", byRomeo(a, "juliet@x", large))
+	if len(p.copies) != 1 || p.copiesBytes != len(p.copies[0].i.bytes) {
+		t.Errorf("%d large ones are kept, of %d bytes", len(p.copies), p.copiesBytes)
+	}
+	p.event(1002, "romeo@x", byRomeo(a, "juliet@x", m))
+	if got := offsets(e); got[len(got)-1] != 1002 {
+		t.Errorf("at the end: %d", got)
+	}
+}
+
+// A worker that takes a partition over makes copies of the last messages
+// that it finds folded: one that died may not have.
+func TestCarbonsOfADeadWorkerAreRepeated(t *testing.T) {
+	p, edges := newRouting(t)
+	a := bindOn(p, 10, "romeo@x", "a", "e1", 0)
+	bindOn(p, 20, "romeo@x", "b", "e2", 0)
+	told(t, p, edges[1])
+	m := said(event.MessageType_MESSAGE_TYPE_CHAT, "1", event.Copies_COPIES_ALL)
+	at := func(offset int64, e *event.Event, ago time.Duration) record {
+		e.At = time.Now().Add(-ago).UnixMicro()
+		return record{offset, "romeo@x", e}
+	}
+	p.next = 95
+	p.apply([]record{
+		at(89, byRomeo(a, "juliet@x", m), 2*repeatFor), // too old
+		at(90, byRomeo(a, "juliet@x", m), time.Second),
+		at(91, toRomeo("juliet@x/j", "a", nil, m), time.Second),
+		at(92, &event.Event{Binding: a, Kind: &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: "a"}}}, time.Second),
+		{93, "nobody@x", byRomeo(a, "juliet@x", m)},
+	})
+	if got := copies(told(t, p, edges[0])); got != nil {
+		t.Errorf("the addressee's edge is told %q", got) // the inbox has it
+	}
+	if got := copies(told(t, p, edges[1])); !slices.Equal(got, []string{"sent-", "received-"}) {
+		t.Errorf("the other is told %q", got)
+	}
+	if p.next != 95 || len(p.accounts["romeo@x"].resources) != 2 || len(p.accounts["romeo@x"].inbox) != 0 {
+		t.Errorf("it was folded again: next %d", p.next)
 	}
 }

@@ -170,6 +170,8 @@ func (e *edge) Frames(_ int32, frames []*wire.Frame) {
 			if e.onMessage != nil {
 				e.onMessage(f.Message)
 			}
+		case *wire.Frame_Carbon:
+			e.heard = append(e.heard, "copy "+f.Carbon.GetMessage().GetBody())
 		case *wire.Frame_Output:
 			e.outputs = append(e.outputs, f.Output)
 		case *wire.Frame_Superseded:

@@ -41,6 +41,10 @@ func (p *partition) load() error {
 	if err != nil {
 		return fmt.Errorf("find the end of %v: %w", p, err)
 	}
+	first, err := w.options.Offsets.Starts(ctx, topic.Account)
+	if err != nil {
+		return fmt.Errorf("find the start of %v: %w", p, err)
+	}
 	starts, err := w.options.Offsets.Starts(ctx, topic.Outbox)
 	if err != nil {
 		return fmt.Errorf("find the outbox of %v: %w", p, err)
@@ -53,7 +57,11 @@ func (p *partition) load() error {
 	// Without a commit everything that is kept is sent; edges drop copies.
 	p.outbox.next = max(committed[p.number], starts[p.number])
 	p.settleOutbox()
-	return p.snapshot(ctx)
+	if err := p.snapshot(ctx); err != nil {
+		return err
+	}
+	p.from = min(p.next, max(p.next-repeatRecords, first[p.number]))
+	return nil
 }
 
 // snapshot reads the projection.

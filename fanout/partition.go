@@ -29,6 +29,7 @@ type partition struct {
 
 	claim    uint64
 	next     int64 // of the topic account: all below is applied
+	from     int64 // the tail begins here: below next, copies of messages are sent again
 	end      int64 // what next must reach before answers are given
 	caughtUp bool
 	marks    account.Marks
@@ -44,6 +45,9 @@ type partition struct {
 	checks  int                // admissions under way in Postgres
 	revoked map[pair]int64     // revocations that a check may not have seen, by offset
 	known   int64              // how far the partition is known to be projected
+
+	copies      []sentCopy // the last ones, oldest first
+	copiesBytes int
 
 	outbox  outbox
 	iqs     []heldIq
@@ -123,7 +127,7 @@ func (p *partition) run() {
 	}
 	p.advanced()
 	p.flush()
-	w.options.Account.Assign(p.number, p.next)
+	w.options.Account.Assign(p.number, p.from)
 	w.options.Outbox.Assign(p.number, p.outbox.next)
 	p.loop()
 	w.options.Account.Unassign(p.number)
@@ -201,7 +205,7 @@ func (w *Worker) accountBatch(_ context.Context, b Batch) error {
 	p.post(func() {
 		p.apply(records)
 		if !p.stopped {
-			p.next = last + 1
+			p.next = max(p.next, last+1)
 			p.behind.Set(float64(b.HighWater - p.next))
 			p.advanced()
 		}
@@ -232,6 +236,7 @@ func (p *partition) apply(records []record) {
 			return
 		}
 		if r.offset < p.next {
+			p.repeat(r)
 			continue
 		}
 		if p.marks.Admit(r.event) {
@@ -272,6 +277,7 @@ func (p *partition) attach(e *peer) {
 	p.peers[e.edgeKey] = e
 	p.assign(e)
 	p.resend(e)
+	p.resendCopies(e)
 	p.resendOutputs(e)
 }
 

@@ -167,6 +167,49 @@ func TestMessagesAreRoutedAgainUntilDelivered(t *testing.T) {
 	}
 }
 
+// Copies (XEP-0280) of what was said while no worker served the partition, and
+// the projection went on.
+func TestCopiesOutliveTheirWorker(t *testing.T) {
+	w := newWorld(t)
+	w.create(romeo)
+	one, two := w.attach("e1", 1), w.attach("e2", 1)
+	a, b := one.bind(romeo, "a"), two.bind(romeo, "b")
+	a.available(0, "")
+	b.available(0, "")
+	said := func(body string) {
+		a.write(&event.Event{Kind: &event.Event_MessageSent{MessageSent: &event.MessageSent{
+			Resource: "a", To: juliet, Message: &event.Message{Body: body, Copies: event.Copies_COPIES_ALL},
+		}}})
+	}
+	said("while nobody serves")
+	w.projectAll()
+	k := w.work("w1", nil, all...)
+	two.hears("copy while nobody serves")
+	said("served")
+	two.hears("copy served")
+	k.stop()
+	said("while nobody serves again")
+	w.projectAll()
+	w.work("w2", nil, all...)
+	two.hears("copy while nobody serves again")
+	two.mu.Lock()
+	defer two.mu.Unlock()
+	var first []string // an edge drops what comes again
+	for _, words := range two.heard {
+		if strings.HasPrefix(words, "copy ") && !slices.Contains(first, words) {
+			first = append(first, words)
+		}
+	}
+	if want := []string{"copy while nobody serves", "copy served", "copy while nobody serves again"}; !slices.Equal(first, want) {
+		t.Errorf("heard %q", first)
+	}
+	one.mu.Lock()
+	defer one.mu.Unlock()
+	if slices.ContainsFunc(one.heard, func(words string) bool { return strings.HasPrefix(words, "copy ") }) {
+		t.Errorf("the sender's edge heard %q", one.heard)
+	}
+}
+
 func TestEdgeLostTakesItsSessionsOffline(t *testing.T) {
 	w := newWorld(t)
 	w.create(juliet)
