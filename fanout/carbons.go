@@ -79,8 +79,12 @@ func (p *partition) sent(offset int64, name string, e *event.Event, m *event.Mes
 	})
 }
 
-// repeat sends copies of a message that is in what was loaded.
+// repeat sends copies of a message that is in what was loaded. The marks that
+// were loaded are those after it, so it has marks of its own.
 func (p *partition) repeat(r *record) {
+	if !p.repeated.Admit(r.event) {
+		return // a late copy of a record
+	}
 	a := p.accounts[r.key]
 	if a == nil || len(a.resources) < 2 || time.Since(event.Time(r.event)) > repeatFor {
 		return

@@ -250,16 +250,19 @@ func TestCarbonsOfADeadWorkerAreRepeated(t *testing.T) {
 	told(t, p, edges[1])
 	m := said(event.MessageType_MESSAGE_TYPE_CHAT, "1", event.Copies_COPIES_ALL)
 	at := func(offset int64, e *event.Event, ago time.Duration) record {
-		e.At = time.Now().Add(-ago).UnixMicro()
+		e.At, e.Origin, e.Sequence = time.Now().Add(-ago).UnixMicro(), "edge/e1/1", uint64(offset)
 		return record{offset, "romeo@x", e}
 	}
 	p.next = 95
+	late := at(90, byRomeo(a, "juliet@x", m), time.Second)
+	late.offset = 94
 	p.apply([]record{
 		at(89, byRomeo(a, "juliet@x", m), 2*repeatFor), // too old
 		at(90, byRomeo(a, "juliet@x", m), time.Second),
 		at(91, toRomeo("juliet@x/j", "a", nil, m), time.Second),
 		at(92, &event.Event{Binding: a, Kind: &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: "a"}}}, time.Second),
 		{93, "nobody@x", byRomeo(a, "juliet@x", m)},
+		late, // the broker has it twice
 	})
 	if got := copies(told(t, p, edges[0])); got != nil {
 		t.Errorf("the addressee's edge is told %q", got) // the inbox has it

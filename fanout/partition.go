@@ -46,7 +46,8 @@ type partition struct {
 	revoked map[pair]int64     // revocations that a check may not have seen, by offset
 	known   int64              // how far the partition is known to be projected
 
-	copies      []sentCopy // the last ones, oldest first
+	repeated    account.Marks // of what is read again
+	copies      []sentCopy    // the last ones, oldest first
 	copiesBytes int
 
 	outbox  outbox
@@ -238,6 +239,9 @@ func (p *partition) apply(records []record) {
 		if r.offset < p.next {
 			p.repeat(r)
 			continue
+		}
+		if p.repeated.Len() > 0 {
+			p.repeated = account.Marks{}
 		}
 		if p.marks.Admit(r.event) {
 			p.event(r.offset, r.key, r.event)
