@@ -345,3 +345,39 @@ func TestCarbonsAreLoggedForResumption(t *testing.T) {
 		p.exactly("romeo/orchard")
 	})
 }
+
+// Whom the account, or a session, lets nothing through from is not copied to
+// it either (XEP-0191, section 3.3; XEP-0016, section 2.10).
+func TestCarbonsKeepToPrivacy(t *testing.T) {
+	fromJuliet := "<message to='romeo@example.com/orchard' type='chat' id='%s'><body>x</body></message>"
+	t.Run("a blocked sender", func(t *testing.T) {
+		p := copying(t)
+		p.set("romeo/street", block("juliet@example.com"))
+		p.send("juliet/balcony", fmt.Sprintf(fromJuliet, "m"))
+		p.expect("juliet/balcony", "message type=error id=m from=romeo@example.com/orchard to=juliet@example.com/balcony "+unavailable)
+		for _, who := range []string{"romeo/orchard", "romeo/street", "romeo/tower"} {
+			for _, heard := range p.heard(who) {
+				if strings.HasPrefix(heard, "message") {
+					t.Errorf("%s heard %s", who, heard)
+				}
+			}
+		}
+	})
+	t.Run("a session's own list", func(t *testing.T) {
+		p := copying(t)
+		p.set("romeo/street", "<query xmlns='jabber:iq:privacy'><list name='l'><item type='jid' value='juliet@example.com' action='deny' order='1'><message/></item></list></query>")
+		p.set("romeo/street", "<query xmlns='jabber:iq:privacy'><active name='l'/></query>")
+		for _, who := range []string{"romeo/orchard", "romeo/street", "romeo/tower"} {
+			p.heard(who)
+		}
+		p.send("juliet/balcony", fmt.Sprintf(fromJuliet, "m"))
+		p.exactly("juliet/balcony")
+		p.expect("romeo/orchard", "message type=chat id=m")
+		p.exactly("romeo/street")
+		p.expect("romeo/tower", "message type=chat from=romeo@example.com to=romeo@example.com/tower <received ")
+		// What is sent to her is no word of hers.
+		p.send("romeo/orchard", "<message to='juliet@example.com' type='chat'><body>y</body></message>")
+		p.heard("romeo/orchard")
+		p.expect("romeo/street", "message type=chat from=romeo@example.com to=romeo@example.com/street <sent ")
+	})
+}
