@@ -99,7 +99,7 @@ func (s *session) forward(st *stanza.Stanza, to jid.JID) {
 		partition := topic.Partition(to.Bare(), s.server.opts.Partitions)
 		after := int64(0)
 		if at, ok := s.positions[partition]; ok {
-			after = at + 1
+			after = at
 		}
 		iq := &wire.Iq{
 			Partition: partition, To: to.String(), From: s.full, Type: st.Type, Id: st.ID, Lang: st.Lang, Payload: st.Inner, After: after,

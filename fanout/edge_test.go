@@ -41,6 +41,7 @@ type edge struct {
 	follows   map[string][]string // account -> followers
 	registers map[string]*wire.Presence
 	admitted  map[string]*wire.Admission // "account follower"
+	audiences map[string]*wire.Audience  // by account
 	answers   int
 	heard     []string // what came, in order, in words
 	messages  []*wire.Message
@@ -53,6 +54,7 @@ func (w *world) attach(id string, epoch uint64) *edge {
 	e := &edge{
 		w: w, t: w.t, id: id, epoch: epoch, follows: make(map[string][]string),
 		registers: make(map[string]*wire.Presence), admitted: make(map[string]*wire.Admission),
+		audiences: make(map[string]*wire.Audience),
 	}
 	l, err := link.New(link.Options{
 		Edge: id, Epoch: epoch, Partitions: parts, Discover: w, Handler: e, Logger: quiet,
@@ -126,6 +128,13 @@ func (e *edge) Answer(a *wire.Answer) {
 	for _, m := range a.GetAdmissions() {
 		e.admission(m)
 	}
+	policies := make(map[string]*event.Policy)
+	for _, m := range a.GetAudiences() {
+		policies[m.GetAccount()] = m.GetPolicy()
+	}
+	for _, account := range a.GetAccounts() {
+		e.audience(&wire.Audience{Account: account, Offset: a.GetNextOffset() - 1, Policy: policies[account]})
+	}
 	e.answers++
 	e.heard = append(e.heard, fmt.Sprintf("answer %v %d present", a.GetAccounts(), len(a.GetPresent())))
 }
@@ -134,6 +143,12 @@ func (e *edge) merge(p *wire.Presence) {
 	full := p.GetAccount() + "/" + p.GetResource()
 	if old := e.registers[full]; old == nil || old.GetVersion() < p.GetVersion() {
 		e.registers[full] = proto.CloneOf(p)
+	}
+}
+
+func (e *edge) audience(m *wire.Audience) {
+	if old := e.audiences[m.GetAccount()]; old == nil || old.GetOffset() <= m.GetOffset() {
+		e.audiences[m.GetAccount()] = m
 	}
 }
 
@@ -164,6 +179,11 @@ func (e *edge) Frames(_ int32, frames []*wire.Frame) {
 		case *wire.Frame_Admission:
 			e.admission(f.Admission)
 			e.heard = append(e.heard, fmt.Sprintf("admission %s %s %v", f.Admission.GetAccount(), f.Admission.GetFollower(), f.Admission.GetAdmitted()))
+		case *wire.Frame_Audience:
+			e.audience(f.Audience)
+			p := f.Audience.GetPolicy()
+			e.heard = append(e.heard, fmt.Sprintf("audience %s at %d blocks %v, %d rules, %d sessions", f.Audience.GetAccount(), f.Audience.GetOffset(),
+				p.GetBlocked(), len(p.GetDefaultRules()), len(p.GetSessions())))
 		case *wire.Frame_Message:
 			e.messages = append(e.messages, f.Message)
 			e.heard = append(e.heard, "message "+f.Message.GetAccepted().GetMessage().GetBody())

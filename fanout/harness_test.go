@@ -382,7 +382,7 @@ func (w *world) projectAll() {
 // store writes the rows of an account anew.
 func (w *world) store(b *pgx.Batch, n int32, s *account.State) {
 	name := s.Account.String()
-	for _, table := range []string{"account", "resource", "roster_item", "inbox", "directed"} {
+	for _, table := range []string{"account", "resource", "roster_item", "inbox", "directed", "privacy"} {
 		b.Queue(`DELETE FROM views.`+table+` WHERE account = $1`, name)
 	}
 	if s.Exists {
@@ -400,6 +400,17 @@ func (w *world) store(b *pgx.Batch, n int32, s *account.State) {
 	for contact, i := range s.Roster {
 		b.Queue(`INSERT INTO views.roster_item VALUES ($1,$2,$3,$4,$5,$6,$7,$8)`,
 			name, contact.String(), i.Name, []string{}, int16(i.State), i.Version, i.Removed, nil)
+	}
+	if s.Privacy != nil {
+		state, err := proto.Marshal(s.Privacy.Proto())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		policy, err := proto.Marshal(s.Policy().Policy())
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		b.Queue(`INSERT INTO views.privacy VALUES ($1,$2,$3,$4,$5,$6)`, name, n, append([]string{}, s.Privacy.Blocked...), s.Privacy.Default, append([]byte{}, state...), append([]byte{}, policy...))
 	}
 	for resource, targets := range s.Directed {
 		for target := range targets {

@@ -51,6 +51,37 @@ func TestConflationMovesToTheEndAndOvertakesNothing(t *testing.T) {
 	}
 }
 
+// Presence that was said before a change of policy is not replaced by presence
+// that was said after it: an edge would show what it had before, which was
+// perhaps not for those who may see more now.
+func TestPolicyKeepsPresenceBeforeIt(t *testing.T) {
+	for _, above := range []int{0, 1, 3, 100} {
+		q := testQueue(20, above)
+		q.push(1, 7, []item{
+			{register: "a/1", bytes: []byte("a secret")},
+			{register: "a/1", bytes: []byte("a harmless")},
+			{register: "ab/1", bytes: []byte("ab before")},
+			{kind: kindAudience, pins: "a/", bytes: []byte("a opens")},
+			{register: "a/1", bytes: []byte("a after")},
+			{register: "a/1", bytes: []byte("a last")},
+			{register: "ab/1", bytes: []byte("ab after")},
+		})
+		want := []string{"a harmless", "a opens", "a last", "ab after"}
+		if above > 1 {
+			want = []string{"a secret", "a harmless", "ab before", "a opens", "a after", "a last", "ab after"}
+			if above == 3 {
+				want = []string{"a harmless", "a opens", "a last", "ab after"}
+			}
+		}
+		if got := drain(q, 1<<20); !slices.Equal(got, want) {
+			t.Errorf("conflating above %d: %q", above, got)
+		}
+		if q.queued != 0 || q.depth != 0 || q.overflowed {
+			t.Errorf("conflating above %d: %d bytes and %d items are left, overflowed %v", above, q.queued, q.depth, q.overflowed)
+		}
+	}
+}
+
 // TestQueueKeepsOrder compares with a plain list: every item that is no
 // register comes, in order; of a register the last one comes, in its place.
 func TestQueueKeepsOrder(t *testing.T) {

@@ -6,9 +6,12 @@ import (
 	"slices"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/rollcall/rollcall/fanout"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/message"
 	"github.com/rollcall/rollcall/schema/subscription"
 	"github.com/rollcall/rollcall/schema/topic"
 )
@@ -70,8 +73,8 @@ func (c *chaos) run(t *testing.T, steps int) {
 	eventually(t, "no message waits", func() bool {
 		c.projectAll()
 		for _, s := range c.truth() {
-			for _, r := range s.Resources {
-				if r.Takes() && len(s.Inbox) > 0 {
+			for _, m := range s.Inbox {
+				if s.Policy().Route(message.Chat, "", jid.FromCanonical(m.Accepted.GetFrom()), s.Resources).Action == message.Deliver {
 					return false
 				}
 			}
@@ -99,6 +102,9 @@ func (e *edge) differs(w *world) string {
 			if got.GetAccount() == account && got.GetAvailable() && !s.Resources[got.GetResource()].Available {
 				return fmt.Sprintf("%s is not available", full)
 			}
+		}
+		if got := e.audiences[account].GetPolicy(); !proto.Equal(got, s.Policy().Policy()) {
+			return fmt.Sprintf("%s lets through %v, not %v", account, s.Policy().Policy(), got)
 		}
 		for _, f := range followers {
 			want := f == account || s.Roster[jid.BareFromCanonical(f)].State&subscription.From != 0
@@ -140,7 +146,9 @@ func (c *chaos) assign() {
 }
 
 func (c *chaos) step() {
-	switch n := c.IntN(100); {
+	switch n := c.IntN(112); {
+	case n >= 100 && len(c.sessions) > 0:
+		c.privacy(c.someSession())
 	case n < 15:
 		c.sessions = append(c.sessions, c.edge().bind(c.name(), string(rune('a'+c.IntN(3)))))
 	case n < 40 && len(c.sessions) > 0:
@@ -174,6 +182,28 @@ func (c *chaos) step() {
 	default:
 		c.move()
 	}
+}
+
+// privacy sets something of what an account lets through.
+func (c *chaos) privacy(s *session) {
+	other, list := c.name(), []string{"l", "k", ""}[c.IntN(3)]
+	e := new(event.Event)
+	switch c.IntN(10) {
+	case 0, 1:
+		e.Kind = &event.Event_BlockListChanged{BlockListChanged: &event.BlockListChanged{Blocked: []string{other}}}
+	case 2:
+		e.Kind = &event.Event_BlockListChanged{BlockListChanged: &event.BlockListChanged{UnblockedAll: true}}
+	case 3, 4:
+		items := []*event.PrivacyItem{
+			{Type: "subscription", Value: []string{"both", "none"}[c.IntN(2)], Order: 1, Allow: c.IntN(2) == 0}, {Type: "jid", Value: other, Order: 2, Message: true},
+		}
+		e.Kind = &event.Event_PrivacyListChanged{PrivacyListChanged: &event.PrivacyListChanged{Name: list, Items: items[c.IntN(2):][:c.IntN(2)], Resource: s.resource}}
+	case 5, 6, 7:
+		e.Kind = &event.Event_PrivacyListChosen{PrivacyListChosen: &event.PrivacyListChosen{Name: list, Default: c.IntN(2) == 0, Resource: s.resource}}
+	default:
+		e.Kind = &event.Event_VisibilityChanged{VisibilityChanged: &event.VisibilityChanged{Resource: s.resource, Invisible: c.IntN(3) > 0}}
+	}
+	s.write(e)
 }
 
 // someSession prefers recent ones: older bindings are mostly over.
