@@ -55,6 +55,7 @@ type follower struct {
 	admitted bool
 	offset   int64
 	probes   []probe // that wait for the first admission
+	newsFrom int64   // what happens to nodes from this offset on comes by itself; 0: nothing yet
 	since    int64   // of the one that let it in: what was broadcast before counts as sent then (RFC 6121, section 3.1.5)
 	guard
 }
@@ -205,6 +206,7 @@ func (f *followed) answer(b *batch, a *wire.Answer) (owns []*own) {
 	}
 	for _, adm := range a.GetAdmissions() {
 		f.admission(b, adm)
+		f.opened(b, adm, a.GetNextOffset())
 	}
 	return nil
 }
@@ -306,6 +308,7 @@ func (f *followed) admit(b *batch, w *watched, fo *follower, a *wire.Admission) 
 	}
 	fo.admitted = a.GetAdmitted()
 	if !fo.admitted {
+		fo.newsFrom = 0
 		if fault.Planted != fault.Unrevoked {
 			f.hide(b, w, fo)
 		}

@@ -30,6 +30,7 @@ func (s *Server) Answer(a *wire.Answer) {
 	for _, o := range s.followed[a.GetPartition()].answer(&b, a) {
 		o.local.setPolicy(&b, o)
 	}
+	b.giveLast()
 	b.flush()
 }
 
@@ -57,6 +58,7 @@ func (s *Server) Frames(partition int32, frames []*wire.Frame) {
 				locked = true
 			}
 			part.admission(&b, what.Admission)
+			part.opened(&b, what.Admission, what.Admission.GetOffset()+1)
 			continue
 		}
 		if locked {
@@ -96,6 +98,7 @@ func (s *Server) Frames(partition int32, frames []*wire.Frame) {
 	if locked {
 		part.mu.Unlock()
 	}
+	b.giveLast()
 	b.flush()
 }
 
@@ -110,11 +113,7 @@ func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
 	}
 	switch out := o.GetOutput().GetKind().(type) {
 	case *event.Output_RosterPush:
-		if began := l.push(b, out.RosterPush); began != "" {
-			for _, x := range l.sessions() {
-				x.post(func() { x.giveLastOf(began) })
-			}
-		}
+		l.push(b, out.RosterPush)
 		for _, x := range l.sessions() {
 			x.post(func() { x.pushRoster(out.RosterPush) })
 		}

@@ -199,13 +199,12 @@ func (l *local) setContacts(r *Roster) {
 	b.flush()
 }
 
-// push keeps the contacts what the roster says. It gives the contact that the
-// account follows from now on, if any.
-func (l *local) push(b *batch, p *event.RosterPush) (began string) {
+// push keeps the contacts what the roster says.
+func (l *local) push(b *batch, p *event.RosterPush) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.ended || p.GetVersion() < l.asOf {
-		return ""
+		return
 	}
 	contact := p.GetItem().GetContact()
 	if !p.GetItem().GetPendingIn() {
@@ -213,7 +212,7 @@ func (l *local) push(b *batch, p *event.RosterPush) (began string) {
 	}
 	v, known := l.contacts[contact]
 	if known && v >= p.GetVersion() {
-		return ""
+		return
 	}
 	switch to := p.GetItem().GetTo() && !p.GetItem().GetRemoved(); {
 	case to:
@@ -223,13 +222,11 @@ func (l *local) push(b *batch, p *event.RosterPush) (began string) {
 		l.contacts[contact] = p.GetVersion()
 		if !known {
 			l.server.followedOf(contact).follow(contact, l)
-			began = contact
 		}
 	case known:
 		delete(l.contacts, contact)
 		l.server.followedOf(contact).unfollow(b, contact, l)
 	}
-	return began
 }
 
 // follows gives whom the account follows, itself too.

@@ -41,6 +41,51 @@ func (s *session) wants(nodes []string) {
 	s.giveLast()
 }
 
+// opened notes that a follower who is admitted hears by itself what happens to
+// nodes from the offset next on. f.mu is held.
+func (f *followed) opened(b *batch, a *wire.Admission, next int64) {
+	w := f.accounts[a.GetAccount()]
+	if w == nil {
+		return
+	}
+	fo := w.followers[a.GetFollower()]
+	if fo == nil || !fo.admitted || fo.newsFrom > 0 {
+		return
+	}
+	fo.newsFrom = max(next, 1)
+	if b.begun == nil {
+		b.begun = make(map[*local][]string)
+	}
+	b.begun[fo.local] = append(b.begun[fo.local], w.bare)
+}
+
+// giveLast has sessions given the last items of accounts whose news begin to
+// come. The caller holds no lock.
+func (b *batch) giveLast() {
+	for l, accounts := range b.begun {
+		for _, s := range l.sessions() {
+			if s.notified.Load() != nil {
+				s.post(func() { s.giveLastOf(accounts) })
+			}
+		}
+	}
+	b.begun = nil
+}
+
+// lastAfter gives what of the account's history the projection must have, so
+// that last items and what comes by itself make a whole. It is not ok where
+// nothing comes yet: that begins with last items, too.
+func (f *followed) lastAfter(bare string, l *local) (next int64, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if w := f.accounts[bare]; w != nil {
+		if fo := w.followers[l.bare]; fo != nil && fo.newsFrom > 0 {
+			return max(fo.newsFrom, w.heard), true
+		}
+	}
+	return 0, false
+}
+
 // giveLast gives the client the last items of nodes that it wants and was not
 // given since it became available: of the accounts that it follows, and of its
 // own (XEP-0163, section 4.3.4).
@@ -68,8 +113,17 @@ func (s *session) giveLast() {
 		for _, name := range nodes {
 			delete(n.given, name)
 		}
-		s.server.later(s, time.Now().Add(s.server.opts.RetryEvery), s.giveLast)
+		s.giveLast()
 	})
+}
+
+// giveLastOf gives the client the last items of accounts whose news begin to
+// come. Before it was given any it has yet to become available, or to say what
+// it wants: then it is given all.
+func (s *session) giveLastOf(accounts []string) {
+	if n := s.notified.Load(); !s.ended && s.available.Load() && len(n.given) > 0 {
+		s.readLast(n, accounts, n.wanted, func() { s.giveLastOf(accounts) })
+	}
 }
 
 // forgetGiven is called when the client is not available any more.
@@ -79,24 +133,29 @@ func (s *session) forgetGiven() {
 	}
 }
 
-// giveLastOf gives the client the last items of an account that it begins to
-// follow.
-func (s *session) giveLastOf(account string) {
-	if n := s.notified.Load(); n != nil && !s.ended && s.available.Load() && len(n.given) > 0 {
-		s.readLast(n, []string{account}, n.wanted, func() {})
-	}
-}
-
 // readLast reads last items and gives them to the client, but for those that
-// newer news came before. It calls failed in the mailbox if they cannot be read.
-func (s *session) readLast(n *notified, accounts, nodes []string, failed func()) {
+// newer news came before. If they cannot be read it calls again, in the
+// mailbox, after a while.
+func (s *session) readLast(n *notified, accounts, nodes []string, again func()) {
+	after := make(map[int32]int64)
+	known := accounts[:0:0]
+	for _, bare := range accounts {
+		f := s.server.followedOf(bare)
+		if next, ok := f.lastAfter(bare, s.local); ok {
+			known = append(known, bare)
+			after[f.number] = max(after[f.number], next)
+		}
+	}
+	if len(known) == 0 {
+		return
+	}
 	n.mu.Lock()
 	n.reading++
 	n.mu.Unlock()
 	go func() {
 		ctx, cancel := s.server.context(s.server.opts.ReadIn)
 		defer cancel()
-		items, err := s.server.opts.Published.LastItems(ctx, s.local.account, accounts, nodes)
+		items, err := s.server.opts.Published.LastItems(ctx, s.local.account, known, nodes, after)
 		var b batch
 		n.mu.Lock()
 		for _, i := range items {
@@ -112,8 +171,8 @@ func (s *session) readLast(n *notified, accounts, nodes []string, failed func())
 		n.mu.Unlock()
 		b.flush()
 		if err != nil {
-			s.server.log.Warn("last items not read", "account", s.local.bare, "err", err)
-			s.post(failed)
+			s.server.log.Warn("last items not read, will be tried again", "account", s.local.bare, "err", err)
+			s.server.later(s, time.Now().Add(s.server.opts.RetryEvery), again)
 		}
 	}()
 }

@@ -71,7 +71,10 @@ func giveBuffer(b []byte) {
 
 // batch gathers the outbounds that were given something, so that each is
 // flushed once, with all of it in one write. One goroutine uses it.
-type batch struct{ dirty []*outbound }
+type batch struct {
+	dirty []*outbound
+	begun map[*local][]string // accounts whose news come to a local account from now on
+}
 
 // flush starts the writing. The caller holds no lock that a receipt needs.
 func (b *batch) flush() {

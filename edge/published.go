@@ -22,8 +22,9 @@ type Published interface {
 	// Nodes gives the nodes of an account, by name.
 	Nodes(ctx context.Context, q Asked) (*Nodes, error)
 	// LastItems gives the last item of each of these nodes of each of these
-	// accounts, as far as the viewer may read it by the access of the node.
-	LastItems(ctx context.Context, viewer jid.Bare, accounts, nodes []string) ([]LastItem, error)
+	// accounts, as far as the viewer may read it by the access of the node,
+	// once the projection has everything below these offsets of partitions.
+	LastItems(ctx context.Context, viewer jid.Bare, accounts, nodes []string, after map[int32]int64) ([]LastItem, error)
 	// LastActivity tells when an account was last available.
 	LastActivity(ctx context.Context, q Asked) (*Activity, error)
 	// Features gives what clients can do that announce it by this hash (XEP-0115).

@@ -62,7 +62,7 @@ func (h *House) Nodes(_ context.Context, q edge.Asked) (*edge.Nodes, error) {
 }
 
 // LastItems implements edge.Published.
-func (h *House) LastItems(_ context.Context, viewer jid.Bare, accounts, nodes []string) ([]edge.LastItem, error) {
+func (h *House) LastItems(_ context.Context, viewer jid.Bare, accounts, nodes []string, _ map[int32]int64) ([]edge.LastItem, error) {
 	h.stateMu.Lock()
 	defer h.stateMu.Unlock()
 	var all []edge.LastItem

@@ -12,23 +12,47 @@ import (
 type lastQuestion struct {
 	viewer          jid.Bare
 	accounts, nodes []string
+	after           map[int32]int64 // partition -> next offset
+}
+
+// lastAnswer is behind if the projection did not have what the question needs.
+type lastAnswer struct {
+	items  []edge.LastItem
+	behind bool
 }
 
 // LastItems implements edge.Published.
-func (r *Reader) LastItems(ctx context.Context, viewer jid.Bare, accounts, nodes []string) ([]edge.LastItem, error) {
-	items, err := r.last.Ask(ctx, lastQuestion{viewer, accounts, nodes})
-	if err != nil {
+func (r *Reader) LastItems(ctx context.Context, viewer jid.Bare, accounts, nodes []string, after map[int32]int64) ([]edge.LastItem, error) {
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		got, err := r.last.Ask(ctx, lastQuestion{viewer, accounts, nodes, after})
+		if err == nil && !got.behind {
+			return got.items, nil
+		}
+		if err == nil {
+			select {
+			case <-ctx.Done():
+				err = fmt.Errorf("the projection is behind: %w", ctx.Err())
+			case <-time.After(pause):
+				continue
+			}
+		}
 		return nil, fmt.Errorf("last items for %s: %w", viewer, err)
 	}
-	return items, nil
 }
 
 // loadLast goes from the accounts to their nodes, for most accounts have few
 // of those that are wanted.
-func (r *Reader) loadLast(ctx context.Context, all []lastQuestion) ([][]edge.LastItem, error) {
+func (r *Reader) loadLast(ctx context.Context, all []lastQuestion) ([]lastAnswer, error) {
+	answers := make([]lastAnswer, len(all))
+	if err := r.behind(ctx, all, answers); err != nil {
+		return nil, err
+	}
 	var ofAccount, ofNode []int64 // the question's place
 	var viewers, accounts, nodes []string
 	for i, q := range all {
+		if answers[i].behind {
+			continue
+		}
 		for _, a := range q.accounts {
 			ofAccount, viewers, accounts = append(ofAccount, int64(i)), append(viewers, q.viewer.String()), append(accounts, a)
 		}
@@ -51,7 +75,6 @@ ORDER BY q.place, n.account, n.node`, ofAccount, viewers, accounts, ofNode, node
 	if err != nil {
 		return nil, err
 	}
-	answers := make([][]edge.LastItem, len(all))
 	return answers, each(rows, func() error {
 		var place int64
 		var at time.Time
@@ -65,9 +88,32 @@ ORDER BY q.place, n.account, n.node`, ofAccount, viewers, accounts, ofNode, node
 			return err
 		}
 		l.Item.At = at.UnixMicro()
-		answers[place] = append(answers[place], l)
+		answers[place].items = append(answers[place].items, l)
 		return nil
 	})
+}
+
+// behind notes which questions need more than the projection has. What is read
+// after it has at least that.
+func (r *Reader) behind(ctx context.Context, all []lastQuestion, answers []lastAnswer) error {
+	rows, err := r.pool.Query(ctx, `SELECT partition, next_offset FROM views.projected`)
+	if err != nil {
+		return err
+	}
+	next := make(map[int32]int64)
+	err = each(rows, func() error {
+		var partition int32
+		var at int64
+		err := rows.Scan(&partition, &at)
+		next[partition] = at
+		return err
+	})
+	for i, q := range all {
+		for partition, at := range q.after {
+			answers[i].behind = answers[i].behind || next[partition] < at
+		}
+	}
+	return err
 }
 
 // Features implements edge.Published.

@@ -26,7 +26,7 @@ type Reader struct {
 	node     *gather.Gatherer[nodeQuestion, dated[*edge.Node]]
 	nodes    *gather.Gatherer[edge.Asked, dated[*edge.Nodes]]
 	activity *gather.Gatherer[edge.Asked, dated[*edge.Activity]]
-	last     *gather.Gatherer[lastQuestion, []edge.LastItem]
+	last     *gather.Gatherer[lastQuestion, lastAnswer]
 }
 
 // Loads at a time, questions of a load, and how often a projection that is

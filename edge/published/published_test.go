@@ -150,7 +150,7 @@ func TestLastItems(t *testing.T) {
 	for viewer, want := range map[string]string{
 		"romeo": `juliet@x mood m"\ <m/>, juliet@x open 1 <o/>`, "juliet": `juliet@x mood m"\ <m/>, juliet@x open 1 <o/>, juliet@x own 1 <w/>`, "nurse": "",
 	} {
-		items, err := r.LastItems(t.Context(), jid.MustBare(viewer+"@x"), []string{"juliet@x", "romeo@x", "nobody@x"}, wanted)
+		items, err := r.LastItems(t.Context(), jid.MustBare(viewer+"@x"), []string{"juliet@x", "romeo@x", "nobody@x"}, wanted, nil)
 		var got []string
 		for _, i := range items {
 			got = append(got, fmt.Sprintf("%s %s %s %s", i.Account, i.Node, i.Item.ID, i.Item.Payload))
@@ -161,12 +161,23 @@ func TestLastItems(t *testing.T) {
 	}
 	// Questions that are asked together are not mixed up.
 	answers, err := r.loadLast(t.Context(), []lastQuestion{
-		{jid.MustBare("romeo@x"), []string{"juliet@x"}, []string{"open"}},
-		{jid.MustBare("nurse@x"), []string{"juliet@x"}, []string{"mood", "open"}},
-		{jid.MustBare("juliet@x"), []string{"juliet@x"}, []string{"own"}},
+		{jid.MustBare("romeo@x"), []string{"juliet@x"}, []string{"open"}, nil},
+		{jid.MustBare("nurse@x"), []string{"juliet@x"}, []string{"mood", "open"}, map[int32]int64{3: 10}},
+		{jid.MustBare("juliet@x"), []string{"juliet@x"}, []string{"own"}, map[int32]int64{3: 11}},
 	})
-	if err != nil || len(answers[0]) != 1 || answers[0][0].Node != "open" || len(answers[1]) != 0 || len(answers[2]) != 1 || answers[2][0].Node != "own" {
+	if err != nil || len(answers[0].items) != 1 || answers[0].items[0].Node != "open" || len(answers[1].items) != 0 || answers[1].behind || len(answers[2].items) != 0 || !answers[2].behind {
 		t.Errorf("together: %+v, %v", answers, err)
+	}
+	// What the projection does not have yet is waited for.
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	after := map[int32]int64{3: 11}
+	if _, err := r.LastItems(short, jid.MustBare("juliet@x"), []string{"juliet@x"}, []string{"own"}, after); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("behind: %v", err)
+	}
+	exec(`UPDATE views.projected SET next_offset = 11`)
+	if items, err := r.LastItems(t.Context(), jid.MustBare("juliet@x"), []string{"juliet@x"}, []string{"own"}, after); err != nil || len(items) != 1 {
+		t.Errorf("once it is there: %v, %v", items, err)
 	}
 }
 
@@ -235,7 +246,7 @@ func TestPoliciesComeWithAnswers(t *testing.T) {
 	add(nodes.Policy, err)
 	activity, err := r.LastActivity(t.Context(), q)
 	add(activity.Policy, err)
-	last, err := r.LastItems(t.Context(), q.Viewer, []string{"juliet@x"}, []string{"mood"})
+	last, err := r.LastItems(t.Context(), q.Viewer, []string{"juliet@x"}, []string{"mood"}, nil)
 	if len(last) != 1 {
 		t.Fatalf("last items %+v", last)
 	}
