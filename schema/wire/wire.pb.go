@@ -1269,7 +1269,7 @@ type Carbon struct {
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	// A session sent it, else one received it.
 	Sent bool `protobuf:"varint,3,opt,name=sent,proto3" json:"sent,omitempty"`
-	// Sessions that have the message itself, by binding.
+	// Sessions that have the message itself or sent it, by binding.
 	But [][]byte `protobuf:"bytes,4,rep,name=but,proto3" json:"but,omitempty"`
 	// Full JID or bare JID.
 	From    string         `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
