@@ -26,6 +26,7 @@ type followed struct {
 
 	mu       sync.Mutex
 	accounts map[string]*watched // by bare JID
+	probed   bool                // what is merged answers a question: who asks nobody is not told
 }
 
 // watched is an account that local accounts follow, perhaps one of them itself.
@@ -204,10 +205,12 @@ func (f *followed) answer(b *batch, a *wire.Answer) (owns []*own) {
 	for _, p := range a.GetPresent() {
 		f.presence(b, p)
 	}
+	f.probed = true
 	for _, adm := range a.GetAdmissions() {
 		f.admission(b, adm)
 		f.opened(b, adm, a.GetNextOffset())
 	}
+	f.probed = false
 	return nil
 }
 
@@ -316,7 +319,7 @@ func (f *followed) admit(b *batch, w *watched, fo *follower, a *wire.Admission) 
 	}
 	fo.since = a.GetOffset()
 	for _, s := range fo.local.sessions() {
-		if !s.available.Load() {
+		if !s.available.Load() || f.probed && s.unprobed.Load() {
 			continue
 		}
 		for _, r := range w.registers {

@@ -18,13 +18,15 @@ const (
 // asked for probes, it asks its contacts for nothing.
 func (s *session) hides(q query) {
 	probe := q.payload.Attr("probe")
-	was, unprobed := s.visibility, s.unprobed
-	s.visibility, s.unprobed = invisible, probe != "true" && probe != "1"
+	was, unprobed := s.visibility, s.unprobed.Load()
+	s.visibility = invisible
+	s.unprobed.Store(probe != "true" && probe != "1")
 	s.changeVisibility(q, true, func(failed bool) {
 		switch {
 		case failed:
-			s.visibility, s.unprobed = was, unprobed
-		case !s.unprobed && s.visibility == invisible:
+			s.visibility = was
+			s.unprobed.Store(unprobed)
+		case !s.unprobed.Load() && s.visibility == invisible:
 			s.becomeAvailable()
 		}
 	})
@@ -38,7 +40,8 @@ func (s *session) appears(q query) {
 		s.presence = nil
 		s.available.Store(false)
 	}
-	s.visibility, s.unprobed = visible, false
+	s.visibility = visible
+	s.unprobed.Store(false)
 	s.changeVisibility(q, false, func(failed bool) {
 		if failed {
 			s.visibility = was

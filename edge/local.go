@@ -262,7 +262,7 @@ func (l *local) showAll(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var b batch
-	if !s.unprobed {
+	if !s.unprobed.Load() {
 		for contact := range l.contacts {
 			l.server.followedOf(contact).show(&b, contact, s)
 		}

@@ -43,7 +43,7 @@ type session struct {
 	blind      bool   // it took too long to know what the account lets through
 	blockList  bool   // asked for the block list (XEP-0191, section 3.2)
 	visibility visibility
-	unprobed   bool // asks nobody for presence (XEP-0186, section 3.1)
+	unprobed   atomic.Bool // asks nobody for presence (XEP-0186, section 3.1)
 
 	sm       *management // nil without stream management
 	taking   uint32      // number of the client's stanza that is being taken; 0 without stream management
