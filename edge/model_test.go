@@ -100,33 +100,47 @@ const checkEvery = 25
 func (w randomWorld) play(n int) (all []model.Command, err error) {
 	err = w.open(3*time.Second, func(m *model.Model, p *played.Play) error {
 		random := played.NewRandom(w.seed, m, 2)
-		for unchecked := 0; len(all) < n; {
+		return steps(p, func() []model.Command {
+			if len(all) >= n {
+				return nil
+			}
 			some := random.Next()
 			all = append(all, some...)
-			if err := p.Step(some); err != nil {
-				return err
-			}
-			if unchecked += len(some); unchecked < checkEvery && len(all) < n {
-				continue
-			}
-			unchecked = 0
-			if err := p.Check(); err != nil {
-				return err
-			}
-		}
-		return nil
+			return some
+		})
 	})
 	return all, err
 }
 
-// again does commands and checks at the end.
+// again does commands that were done before.
 func (w randomWorld) again(all []model.Command) error {
 	return w.open(300*time.Millisecond, func(_ *model.Model, p *played.Play) error {
-		for _, some := range played.Steps(all) {
-			if err := p.Step(some); err != nil {
-				return err
+		left := played.Steps(all)
+		return steps(p, func() (some []model.Command) {
+			if len(left) > 0 {
+				some, left = left[0], left[1:]
 			}
-		}
-		return p.Check()
+			return some
+		})
 	})
+}
+
+// steps does what next gives, until it gives nothing, with quiet points.
+func steps(p *played.Play, next func() []model.Command) error {
+	for unchecked := 0; ; {
+		some := next()
+		if len(some) == 0 {
+			return p.Check()
+		}
+		if err := p.Step(some); err != nil {
+			return err
+		}
+		if unchecked += len(some); unchecked < checkEvery {
+			continue
+		}
+		unchecked = 0
+		if err := p.Check(); err != nil {
+			return err
+		}
+	}
 }

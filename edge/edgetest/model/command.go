@@ -41,6 +41,10 @@ func (c Command) String() string {
 //	set NAME HANDLE GROUPS        roster set; groups by commas
 //	remove NAME
 //	message TYPE TO
+//	block, unblock NAME           unblock without NAME: everybody
+//	list NAME RULES               a privacy list; without RULES it is removed
+//	active, default NAME          without NAME: none
+//	invisible, visible
 //	kill EDGE                     the edge dies and another comes
 //
 // TO is "name" or "name/resource". It tells whether anything was done.
@@ -58,6 +62,7 @@ func (m *Model) Do(c Command) bool {
 		return false
 	}
 	m.id = c.ID
+	defer m.changed(m.sight())
 	name, resource := split(c.Who)
 	a := m.accounts[name]
 	switch c.Verb {
@@ -80,7 +85,7 @@ func (m *Model) Do(c Command) bool {
 	case "undirect":
 		m.sendsDirected(a, s, c.Args[0], nil)
 	case "subscribe", "subscribed", "unsubscribe", "unsubscribed":
-		m.sends(a, c.Verb, c.Args[0])
+		m.sends(a, s, c.Verb, c.Args[0])
 	case "set":
 		m.sets(a, c.Args[0], c.Args[1], c.Args[2])
 	case "remove":
@@ -88,7 +93,24 @@ func (m *Model) Do(c Command) bool {
 			m.refuse(s, "item-not-found")
 		}
 	case "message":
-		m.message(s, c.Args[0], c.Args[1])
+		m.message(a, s, c.Args[0], c.Args[1])
+	case "block":
+		a.blocked[c.Args[0]] = true
+	case "unblock":
+		if c.Args[0] == "" {
+			clear(a.blocked)
+		}
+		delete(a.blocked, c.Args[0])
+	case "list":
+		m.defines(a, s, c.Args[0], c.Args[1])
+	case "active":
+		m.activates(a, s, c.Args[0])
+	case "default":
+		m.prefers(a, s, c.Args[0])
+	case "invisible":
+		m.hides(a, s)
+	case "visible":
+		m.appears(a, s)
 	default:
 		panic("no such command: " + c.Verb)
 	}

@@ -1,60 +1,88 @@
 package model
 
 import (
-	"maps"
 	"slices"
 )
 
-// message routes a message with a body (section 8.5).
-func (m *Model) message(s *Session, kind, to string) {
+// message routes a message with a body (section 8.5). What its addressee lets
+// not pass is answered as if nobody were there (XEP-0191, section 3.2).
+func (m *Model) message(a *account, s *Session, kind, to string) {
 	name, resource := split(to)
 	b := m.accounts[name]
+	if !a.allows(s, "sent", name) {
+		m.refuse(s, "not-acceptable")
+		return
+	}
 	told := "message " + m.id
+	unheard := func() {
+		if kind != "headline" && kind != "error" {
+			m.refuse(s, "service-unavailable")
+		}
+	}
 	if resource != "" {
 		if r := b.sessions[resource]; r != nil { // 8.5.3.1
-			r.Must = append(r.Must, told)
+			if b.allows(r, "message", a.name) {
+				r.Must = append(r.Must, told)
+			} else {
+				unheard()
+			}
 			return
 		}
-		switch kind { // 8.5.3.2.1
-		case "chat":
-		case "headline", "error":
-			return
-		default:
-			m.refuse(s, "service-unavailable")
+		if kind != "chat" { // 8.5.3.2.1
+			unheard()
 			return
 		}
 	}
-	switch kind { // 8.5.2
-	case "groupchat":
-		m.refuse(s, "service-unavailable")
-		return
-	case "error":
+	if kind == "groupchat" || kind == "error" { // 8.5.2
+		unheard()
 		return
 	}
-	taken := false
-	for _, name := range slices.Sorted(maps.Keys(b.sessions)) {
-		if r := b.sessions[name]; r.Available && r.priority >= 0 {
+	there, taken := false, false
+	for _, r := range b.ordered() {
+		if !r.Available || r.priority < 0 {
+			continue
+		}
+		there = true
+		if b.allows(r, "message", a.name) {
 			r.Must = append(r.Must, told)
 			taken = true
 		}
 	}
-	if !taken && kind != "headline" {
-		b.waiting = append(b.waiting, letter{m.id, resource})
+	switch {
+	case taken:
+	case there || !b.allows(nil, "message", a.name):
+		unheard()
+	case kind != "headline":
+		b.waiting = append(b.waiting, letter{m.id, a.name, resource})
 	}
 }
 
-// release gives s what waits, now that it takes messages (section 8.5.2.2.1,
+// release gives those who take messages what waits (section 8.5.2.2.1,
 // XEP-0160): but a resource that a message was addressed to and that has come
 // since is the one that gets it.
-func (b *account) release(s *Session) {
-	for _, l := range b.waiting {
-		to := s
-		if r := b.sessions[l.resource]; r != nil {
-			to = r
+func (b *account) release() {
+	var takes []*Session
+	for _, r := range b.ordered() {
+		if r.Available && r.priority >= 0 {
+			takes = append(takes, r)
 		}
-		to.Must = append(to.Must, "message "+l.id)
 	}
-	b.waiting = nil
+	if len(takes) == 0 {
+		return
+	}
+	b.waiting = slices.DeleteFunc(b.waiting, func(l letter) (taken bool) {
+		to := takes
+		if r := b.sessions[l.resource]; r != nil && b.allows(r, "message", l.from) {
+			to = []*Session{r}
+		}
+		for _, r := range to {
+			if b.allows(r, "message", l.from) {
+				r.Must = append(r.Must, "message "+l.id)
+				taken = true
+			}
+		}
+		return taken
+	})
 }
 
 // refuse answers the command's stanza with an error.

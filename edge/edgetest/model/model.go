@@ -26,7 +26,10 @@ type account struct {
 	bare     string
 	roster   map[string]*item // by localpart
 	sessions map[string]*Session
-	waiting  []letter // nobody took them yet
+	waiting  []letter          // nobody took them yet
+	blocked  map[string]bool   // XEP-0191
+	lists    map[string][]rule // XEP-0016, by name
+	fallback string            // the name of the default list
 }
 
 // item is one side of a pair of accounts (RFC 6121, Appendix A).
@@ -39,7 +42,7 @@ type item struct {
 }
 
 // letter is a message that waits for a resource.
-type letter struct{ id, resource string }
+type letter struct{ id, from, resource string }
 
 // Seen is the presence of a full JID as somebody sees it.
 type Seen struct{ Show, Status string }
@@ -52,6 +55,8 @@ type Session struct {
 	Interested bool // asked for the roster
 	said       Seen
 	priority   int
+	active     string          // the name of its active list
+	invisible  bool            // XEP-0186
 	directed   map[string]bool // JIDs that must hear of the end (section 4.6.3)
 
 	// View is whom its client sees, by full JID.
@@ -67,7 +72,8 @@ type Session struct {
 func New(domain string, names ...string) *Model {
 	m := &Model{domain: domain, accounts: make(map[string]*account)}
 	for _, n := range names {
-		m.accounts[n] = &account{name: n, bare: n + "@" + domain, roster: make(map[string]*item), sessions: make(map[string]*Session)}
+		m.accounts[n] = &account{name: n, bare: n + "@" + domain, roster: make(map[string]*item), sessions: make(map[string]*Session),
+			blocked: make(map[string]bool), lists: make(map[string][]rule)}
 	}
 	return m
 }
@@ -79,6 +85,12 @@ func (m *Model) Session(who string) *Session {
 		return a.sessions[resource]
 	}
 	return nil
+}
+
+// Invisible tells that a session is there and invisible.
+func (m *Model) Invisible(who string) bool {
+	s := m.Session(who)
+	return s != nil && s.invisible
 }
 
 // Waiting gives the number of messages that wait for the account.
@@ -134,16 +146,7 @@ func (i *item) text() string {
 	if !i.listed {
 		return ""
 	}
-	state := "none"
-	switch {
-	case i.to && i.from:
-		state = "both"
-	case i.to:
-		state = "to"
-	case i.from:
-		state = "from"
-	}
-	t := state
+	t := i.state()
 	if i.askOut {
 		t += " ask"
 	}
@@ -151,6 +154,19 @@ func (i *item) text() string {
 		t += " approved"
 	}
 	return t + " " + i.name + "[" + i.groups + "]"
+}
+
+// state is the attribute "subscription".
+func (i *item) state() string {
+	switch {
+	case i.to && i.from:
+		return "both"
+	case i.to:
+		return "to"
+	case i.from:
+		return "from"
+	}
+	return "none"
 }
 
 // push tells interested resources of an item (section 2.1.6).
@@ -177,12 +193,14 @@ func (s *Session) hear(from string, p *Seen) {
 	}
 }
 
-// hearAll gives presence to the available resources of an account (sections
-// 4.2.3, 4.4.3, 4.5.3).
-func (a *account) hearAll(from string, p *Seen) {
-	for _, s := range a.sessions {
-		if s.Available {
-			s.hear(from, p)
+// broadcast gives presence of a session to all available resources that may
+// see it (sections 4.2.3, 4.4.3, 4.5.3).
+func (m *Model) broadcast(a *account, s *Session, p *Seen) {
+	for _, b := range m.accounts {
+		for _, t := range b.sessions {
+			if m.sees(b, t, a, s) {
+				t.hear(s.Full, p)
+			}
 		}
 	}
 }

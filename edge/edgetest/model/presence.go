@@ -25,51 +25,30 @@ func (m *Model) end(a *account, resource string) {
 	delete(a.sessions, resource)
 }
 
-// subscribers are those who see a: contacts with from or both, and a itself
-// (section 4.2.2).
-func (m *Model) subscribers(a *account) []*account {
-	all := []*account{a}
-	for _, name := range slices.Sorted(maps.Keys(a.roster)) {
-		if a.roster[name].from {
-			all = append(all, m.accounts[name])
-		}
-	}
-	return all
-}
-
 // available is initial or subsequent presence (sections 4.2.2 and 4.4.2).
 func (m *Model) available(a *account, s *Session, p Seen, priority int) {
 	initial, took := !s.Available, s.Available && s.priority >= 0
 	s.Available, s.said, s.priority = true, p, priority
 	if initial {
-		// Section 4.2.2: what others would answer to a probe.
-		for _, name := range slices.Sorted(maps.Keys(a.roster)) {
-			if b := m.accounts[name]; a.roster[name].to && b.contact(a.name).from {
-				for _, r := range b.sessions {
-					if r.Available {
-						s.hear(r.Full, &r.said)
-					}
+		// Section 4.2.2: what others answer to a probe.
+		for _, b := range m.accounts {
+			for _, r := range b.sessions {
+				if m.sees(a, s, b, r) {
+					s.hear(r.Full, &r.said)
 				}
-			}
-		}
-		for _, r := range a.sessions {
-			if r.Available {
-				s.hear(r.Full, &r.said)
 			}
 		}
 		// Section 3.1.3, rule 4: requests come again until they are answered.
 		for _, name := range slices.Sorted(maps.Keys(a.roster)) {
-			if a.roster[name].askIn {
+			if a.roster[name].askIn && a.allows(s, "subscription", name) {
 				s.Must = append(s.Must, "subscribe "+m.accounts[name].bare)
 				s.May = append(s.May, "subscribe "+m.accounts[name].bare)
 			}
 		}
 	}
-	for _, b := range m.subscribers(a) {
-		b.hearAll(s.Full, &p)
-	}
+	m.broadcast(a, s, &p)
 	if !took && priority >= 0 {
-		a.release(s)
+		a.release()
 	}
 }
 
@@ -77,12 +56,15 @@ func (m *Model) available(a *account, s *Session, p Seen, priority int) {
 // presence hears of it too (section 4.6.3, rule 2).
 func (m *Model) withdraw(a *account, s *Session) {
 	if s.Available {
-		for _, b := range m.subscribers(a) {
-			b.hearAll(s.Full, nil)
-		}
+		m.broadcast(a, s, nil)
 		clear(s.View) // it is told nothing more, and what it was told grows old
 	}
 	s.Available, s.said, s.priority = false, Seen{}, 0
+	m.endDirected(s)
+}
+
+// endDirected tells all who got directed presence that it is over.
+func (m *Model) endDirected(s *Session) {
 	targets := slices.Sorted(maps.Keys(s.directed))
 	clear(s.directed)
 	for _, to := range targets {
@@ -94,9 +76,12 @@ func (m *Model) withdraw(a *account, s *Session) {
 func (m *Model) sendsDirected(a *account, s *Session, to string, p *Seen) {
 	name, _ := split(to)
 	switch {
+	case !a.allows(s, "presence-out", name): // XEP-0191, section 3.3
+		m.refuse(s, "not-acceptable")
+		return
 	case p == nil:
 		delete(s.directed, to)
-	case !(s.Available && (name == a.name || a.contact(name).from)):
+	case !(s.Available && !s.invisible && (name == a.name || a.contact(name).from)):
 		s.directed[to] = true
 	}
 	m.direct(s, to, p)
@@ -108,14 +93,16 @@ func (m *Model) sendsDirected(a *account, s *Session, to string, p *Seen) {
 func (m *Model) direct(s *Session, to string, p *Seen) {
 	name, resource := split(to)
 	b := m.accounts[name]
-	if resource == "" {
-		b.hearAll(s.Full, p)
-	} else if r := b.sessions[resource]; r != nil {
-		r.hear(s.Full, p)
+	from := m.short(s.Full)
+	sender, _ := split(from)
+	for r, t := range b.sessions {
+		if (resource == "" && t.Available || resource == r) && b.allows(t, "presence-in", sender) {
+			t.hear(s.Full, p)
+		}
 	}
-	if p == nil {
-		for _, r := range b.sessions {
-			delete(r.directed, m.short(s.Full))
+	if p == nil && b.allows(b.sessions[resource], "presence-in", sender) {
+		for _, t := range b.sessions {
+			delete(t.directed, from)
 		}
 	}
 }

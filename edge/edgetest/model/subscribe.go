@@ -1,7 +1,11 @@
 package model
 
 // sends is a subscription verb of a to another account (Appendix A.2).
-func (m *Model) sends(a *account, verb, to string) {
+func (m *Model) sends(a *account, s *Session, verb, to string) {
+	if !a.allows(s, "subscription", to) { // XEP-0191, section 3.3
+		m.refuse(s, "not-acceptable")
+		return
+	}
 	i, b := a.contact(to), m.accounts[to]
 	before := *i
 	routed := true
@@ -22,9 +26,7 @@ func (m *Model) sends(a *account, verb, to string) {
 		routed = i.askIn || i.from
 		i.askIn, i.from, i.approved = false, false, false
 	}
-	if before.from && !i.from {
-		m.vanish(a, b)
-	}
+	m.part(a, before, b)
 	if routed {
 		m.receives(b, verb, a)
 	}
@@ -38,6 +40,9 @@ func (m *Model) sends(a *account, verb, to string) {
 
 // receives is a subscription verb of another account to b (Appendix A.3).
 func (m *Model) receives(b *account, verb string, a *account) {
+	if !b.allows(nil, "subscription", a.name) {
+		return // XEP-0191, section 3.3: without an answer
+	}
 	i := b.contact(a.name)
 	before := *i
 	switch verb {
@@ -64,9 +69,6 @@ func (m *Model) receives(b *account, verb string, a *account) {
 		return // not shown in the roster
 	case "unsubscribe": // table 7
 		i.askIn, i.from = false, false
-		if before.from {
-			m.vanish(b, a)
-		}
 	case "subscribed": // table 8
 		if i.askOut {
 			i.askOut, i.to = false, true
@@ -88,23 +90,47 @@ func (m *Model) receives(b *account, verb string, a *account) {
 	b.push(m, a.name)
 }
 
-// appear shows a's available resources to b (section 3.1.5). From now on b is
-// a subscriber, whatever directed presence it got before (section 4.6.1).
+// appear shows a's available resources to b (section 3.1.5), whatever
+// directed presence it got before. It hears broadcasts from now on (section
+// 4.6.1); a resource of it that is not available does not.
 func (m *Model) appear(a, b *account) {
 	for _, s := range a.sessions {
-		if !s.Available {
+		if !s.Available || s.invisible {
 			continue
 		}
-		b.hearAll(s.Full, &s.said)
-		delete(s.directed, b.name) // but not a resource of it, which need not be available
+		m.show(a, s, b, &s.said)
+		delete(s.directed, b.name)
 	}
 }
 
-// vanish takes a's available resources out of b's sight (sections 3.2.2 and 3.3.3).
+// part takes out of sight whom a's side of a pair showed before it changed, a
+// to b and b to a (sections 3.2.2 and 3.3.3). If only one side has the
+// subscription, for a block kept the other from hearing, it shows nothing.
+func (m *Model) part(a *account, before item, b *account) {
+	now, theirs := a.contact(b.name), b.contact(a.name)
+	if before.from && !now.from && theirs.to {
+		m.vanish(a, b)
+	}
+	if before.to && !now.to && theirs.from {
+		m.vanish(b, a)
+	}
+}
+
+// vanish takes a's available resources out of b's sight.
 func (m *Model) vanish(a, b *account) {
 	for _, s := range a.sessions {
-		if s.Available {
-			b.hearAll(s.Full, nil)
+		if s.Available && !s.invisible {
+			m.show(a, s, b, nil)
+		}
+	}
+}
+
+// show gives presence of a session to those sessions of b that may see it but
+// for the subscription.
+func (m *Model) show(a *account, s *Session, b *account, p *Seen) {
+	for _, t := range b.sessions {
+		if t.Available && a.allows(s, "presence-out", b.name) && b.allows(t, "presence-in", a.name) && (p == nil || b.contact(a.name).to) {
+			t.hear(s.Full, p)
 		}
 	}
 }
@@ -125,9 +151,7 @@ func (m *Model) removes(a *account, contact string) bool {
 	}
 	before := *i
 	*i = item{}
-	if before.from {
-		m.vanish(a, b)
-	}
+	m.part(a, before, b)
 	a.push(m, contact)
 	if before.to || before.askOut {
 		m.receives(b, "unsubscribe", a)

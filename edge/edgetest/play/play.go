@@ -130,6 +130,9 @@ func (p *Play) act(c model.Command) error {
 	if err := old.settle(); err != nil {
 		return err
 	}
+	if c.Verb == "visible" && p.model.Invisible(c.Who) {
+		clear(old.view) // it has to send presence anew
+	}
 	return p.server.Settle()
 }
 

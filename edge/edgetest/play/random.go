@@ -104,7 +104,20 @@ func (g *Random) one() model.Command {
 		}
 		return do("available", show, status, pick(r, "0", "0", "5", "-1"))
 	}
-	switch n := r.IntN(100); {
+	switch n := r.IntN(118); {
+	case n >= 116:
+		if !s.Available || g.m.Invisible(c.Who) || r.IntN(3) == 0 {
+			return do("visible")
+		}
+		return do("invisible")
+	case n >= 112:
+		return do(pick(r, "active", "default"), pick(r, "", "one", "two"))
+	case n >= 108:
+		return do("list", pick(r, "one", "two"), pick(r, "", g.rules(other), g.rules(other)))
+	case n >= 104:
+		return do("unblock", pick(r, "", other, other, other))
+	case n >= 100:
+		return do("block", other)
 	case n < 20:
 		return do("available", show, status, pick(r, "0", "0", "5", "-1"))
 	case n < 26:
@@ -132,4 +145,18 @@ func (g *Random) one() model.Command {
 		return do("kill", strconv.Itoa(r.IntN(g.edges)))
 	}
 	return do("connect", strconv.Itoa(r.IntN(g.edges)))
+}
+
+// rules gives those of a privacy list.
+func (g *Random) rules(other string) string {
+	r := g.r
+	what := pick(r, "", "", " message", " presence-in", " presence-out", " presence-in,message", " iq")
+	rule := pick(r, "jid "+other, "jid "+other, "subscription "+pick(r, "none", "to", "from", "both"), "group "+pick(r, "home", "work"))
+	switch r.IntN(4) {
+	case 0:
+		return "allow " + rule + what + "; deny" + what
+	case 1:
+		return "deny" + what
+	}
+	return "deny " + rule + what
 }

@@ -38,7 +38,53 @@ func (p *Play) xml(c model.Command) (xml string, asks bool) {
 	case "message":
 		return fmt.Sprintf("<message type='%s' to='%s' id='%s'><body>%s</body></message>", arg(0), p.address(arg(1)), c.ID, c.ID), false
 	}
+	switch c.Verb {
+	case "block", "unblock":
+		items := ""
+		if c.Args[0] != "" {
+			items = fmt.Sprintf("<item jid='%s'/>", p.address(arg(0)))
+		}
+		return iq("set", fmt.Sprintf("<%s xmlns='urn:xmpp:blocking'>%s</%[1]s>", c.Verb, items))
+	case "list":
+		return iq("set", "<query xmlns='jabber:iq:privacy'><list name='"+arg(0)+"'>"+p.rules(c.Args[1])+"</list></query>")
+	case "active", "default":
+		name := ""
+		if c.Args[0] != "" {
+			name = " name='" + arg(0) + "'"
+		}
+		return iq("set", "<query xmlns='jabber:iq:privacy'><"+c.Verb+name+"/></query>")
+	case "invisible":
+		return iq("set", "<invisible xmlns='urn:xmpp:invisible:1' probe='true'/>")
+	case "visible":
+		return iq("set", "<visible xmlns='urn:xmpp:invisible:1'/>")
+	}
 	panic("no stanza for " + c.Verb)
+}
+
+// rules writes the items of a privacy list, which the model has as lines.
+func (p *Play) rules(text string) (xml string) {
+	if text == "" {
+		return ""
+	}
+	for n, line := range strings.Split(text, ";") {
+		f := strings.Fields(line)
+		xml += fmt.Sprintf("<item action='%s' order='%d'", f[0], n+1)
+		if len(f) > 2 {
+			value := f[2]
+			if f[1] == "jid" {
+				value = p.address(value)
+			}
+			xml += fmt.Sprintf(" type='%s' value='%s'", f[1], value)
+		}
+		xml += ">"
+		if len(f) == 2 || len(f) == 4 {
+			for _, what := range strings.Split(f[len(f)-1], ",") {
+				xml += "<" + what + "/>"
+			}
+		}
+		xml += "</item>"
+	}
+	return xml
 }
 
 func said(show, status string) string {
