@@ -12,6 +12,7 @@ import (
 	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/subscription"
 	"github.com/rollcall/rollcall/schema/topic"
 )
@@ -171,15 +172,15 @@ func (l *ledger) total() (n int) {
 func (l *ledger) view(bare string) map[string]string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	view := make(map[string]string)
+	view, own := make(map[string]string), l.state(bare)
 	add := func(s *account.State) {
 		for name, r := range s.Resources {
-			if r.Available {
+			full := s.Account.WithCanonical(name).JID()
+			if r.Available && !s.Policy().Hides(name, own.Account.JID()) && own.Policy().Allows(privacy.PresenceIn, "", full) {
 				view[s.Account.String()+"/"+name] = shows(r.Show, r.Status, r.Priority)
 			}
 		}
 	}
-	own := l.state(bare)
 	add(own)
 	for contact, item := range own.Roster {
 		if item.Removed || item.State&subscription.To == 0 {
