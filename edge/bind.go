@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"net"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -57,7 +58,6 @@ func (s *Server) bind(ctx context.Context, st *stream.Stream) (*session, error) 
 		if err == nil {
 			return x, nil
 		}
-		sh.leave(l)
 		if ctx.Err() != nil {
 			_ = st.CloseWith(&stanza.StreamError{Condition: stanza.SystemShutdown})
 			return nil, ctx.Err()
@@ -76,63 +76,120 @@ func (s *Server) refuseBind(ctx context.Context, st *stream.Stream, c stanza.Con
 	return st.AwaitBind(ctx)
 }
 
-// bound appends ResourceBound and makes the session.
+// bound binds the resource that st asks for. It takes over the reference to l.
 func (s *Server) bound(ctx context.Context, st *stream.Stream, l *local) (*session, error) {
 	resource := st.Resource()
 	if resource == "" {
 		resource = newResource()
 	}
 	if len(resource) > maxResource || len(l.bare)+1+len(resource) > maxAddress {
+		s.shards[l.partition].leave(l)
 		return nil, stanza.NewError(stanza.BadRequest, "resource too long")
 	}
-	full := l.account.WithCanonical(resource)
-	binding, err := uuid.NewV7()
-	if err != nil {
+	x := s.newSession(st, l, resource)
+	if err := x.begin(&event.ResourceBound{Inherits: s.opts.Grace > 0, Copies: st.Bind2() != nil && st.Bind2().Carbons}); err != nil {
 		return nil, err
 	}
-	x := &session{server: s, local: l, resource: resource, full: full.String(), binding: binding, began: binding, reader: st, reads: true, closed: make(chan struct{})}
-	x.out = outbound{conn: st.Conn(), limits: &s.limits, onBreak: x.broke}
-	e := x.stamp(&event.Event{Id: binding[:], Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{
-		Resource: resource, Edge: s.opts.ID, Epoch: s.opts.Lease.Epoch(), Inherits: s.opts.Grace > 0,
-		Copies: st.Bind2() != nil && st.Bind2().Carbons,
-	}}})
-	var at topic.Position
-	stored := make(chan error, 1)
-	s.append(l.account, e, func(p topic.Position, err error) {
-		at = p
-		stored <- err
-	})
-	// The log answers or fails within its own bound, also while we stop.
-	if err := <-stored; err != nil {
-		return nil, err
-	}
-	x.positions = map[int32]int64{at.Partition: at.Offset}
-	x.boundAt = at.Offset
-	s.mu.Lock()
-	stopping := s.stopping
-	s.sessions[x] = struct{}{}
-	s.mu.Unlock()
-	s.metrics.sessions.Inc()
 	x.greet(st)
-	if older := l.add(x); older != nil {
-		older.post(older.supersede)
+	if s.opts.Grace > 0 {
+		s.later(x, time.Now().Add(s.opts.Grace), x.disown)
 	}
-	if stopping || ctx.Err() != nil {
-		x.post(func() { x.end("edge stops", &stanza.StreamError{Condition: stanza.SystemShutdown}) })
-	}
+	x.endIfStopping(ctx)
 	return x, nil
 }
 
-// greet answers the request for the resource, and for what came with it.
-func (s *session) greet(st *stream.Stream) {
-	b := st.Bind2()
-	if b != nil && b.Carbons {
-		s.carbons.Store(true)
+// newSession makes a session for a resource, under a binding of its own. It
+// has the reference to l. Its client hears nothing before it is greeted.
+func (s *Server) newSession(st *stream.Stream, l *local, resource string) *session {
+	full := l.account.WithCanonical(resource).String()
+	binding := uuid.Must(uuid.NewV7())
+	x := &session{server: s, local: l, resource: resource, full: full, binding: binding, began: binding, reader: st, reads: true, closed: make(chan struct{})}
+	x.out = outbound{conn: st.Conn(), limits: &s.limits, onBreak: x.broke, away: true}
+	if b := st.Bind2(); b != nil && b.SM != nil {
+		x.out.sm = &unacked{resumable: b.SM.Resume && s.opts.ResumeFor > 0}
 	}
-	if b != nil && b.SM != nil {
-		enabled := s.startSM(nil, b.SM.Resume, b.SM.Max)
-		s.out.manage(st.AppendBound(nil, s.full, enabled), s.sm.id != "")
+	return x
+}
+
+// begin appends the ResourceBound of the session. From before that it can be
+// found by its binding: what a worker sends to it must not come too early.
+// When begin fails the session is over.
+func (s *session) begin(b *event.ResourceBound) error {
+	server := s.server
+	b.Resource, b.Edge, b.Epoch = s.resource, server.opts.ID, server.opts.Lease.Epoch()
+	server.mu.Lock()
+	server.sessions[s] = struct{}{}
+	server.mu.Unlock()
+	server.metrics.sessions.Inc()
+	s.local.expect(s)
+	type outcome struct {
+		at  topic.Position
+		err error
+	}
+	stored := make(chan outcome, 1)
+	server.append(s.local.account, s.stamp(&event.Event{Id: s.binding[:], Kind: &event.Event_ResourceBound{ResourceBound: b}}), func(at topic.Position, err error) {
+		stored <- outcome{at, err}
+	})
+	// The log answers or fails within its own bound, also while we stop.
+	o := <-stored
+	done := make(chan struct{})
+	var older *session
+	s.post(func() {
+		defer close(done)
+		switch {
+		case o.err != nil:
+			s.superseded = true
+			s.end("not bound", nil)
+		case !s.ended:
+			s.positions = map[int32]int64{o.at.Partition: o.at.Offset}
+			s.boundAt = o.at.Offset
+			older = s.local.add(s)
+		}
+	})
+	<-done
+	if older != nil {
+		older.post(older.supersede)
+	}
+	return o.err
+}
+
+// endIfStopping ends a session that began too late.
+func (s *session) endIfStopping(ctx context.Context) {
+	s.server.mu.Lock()
+	stopping := s.server.stopping
+	s.server.mu.Unlock()
+	if stopping || ctx.Err() != nil {
+		s.post(func() { s.end("edge stops", &stanza.StreamError{Condition: stanza.SystemShutdown}) })
+	}
+}
+
+// greet answers the request for the resource, and for what came with it. A
+// session that has ended already was taken over.
+func (s *session) greet(st *stream.Stream) {
+	done := make(chan bool, 1)
+	s.post(func() {
+		b := st.Bind2()
+		if b != nil && b.Carbons {
+			s.carbons.Store(true)
+		}
+		var inner []byte
+		if b != nil && b.SM != nil {
+			inner = s.startSM(nil, b.SM.Resume, b.SM.Max)
+		}
+		done <- s.out.open(st.AppendBound(nil, s.full, inner))
+	})
+	if !<-done {
+		_ = st.CloseWith(&stanza.StreamError{Condition: stanza.StreamConflict})
+	}
+}
+
+// disown ends the presence that the session may have inherited, for its client
+// has said nothing within the grace.
+func (s *session) disown() {
+	if s.spoke {
 		return
 	}
-	s.out.raw(func(dst []byte) []byte { return st.AppendBound(dst, s.full, nil) })
+	s.spoke = true
+	gone := &event.PresenceUnavailable{Resource: s.resource}
+	s.append(s.local.account, s.stamp(&event.Event{Kind: &event.Event_PresenceUnavailable{PresenceUnavailable: gone}}), nil)
 }

@@ -27,6 +27,7 @@ type local struct {
 	list atomic.Pointer[[]*session] // bound sessions; replaced, never changed
 
 	mu       sync.Mutex
+	coming   []*session       // whose ResourceBound is on its way
 	contacts map[string]int64 // whom it follows: bare JID -> version of the item
 	asOf     int64            // contacts are those of the roster at this next offset; -1 before
 	ended    bool             // the last session is gone
@@ -69,11 +70,26 @@ func (l *local) find(resource string) *session {
 	return nil
 }
 
+// expect makes s known by its binding before it is one of the sessions.
+func (l *local) expect(s *session) {
+	l.mu.Lock()
+	l.coming = append(l.coming, s)
+	l.mu.Unlock()
+}
+
+// arrived undoes expect. l.mu is held.
+func (l *local) arrived(s *session) {
+	if l.coming = slices.DeleteFunc(l.coming, func(o *session) bool { return o == s }); len(l.coming) == 0 {
+		l.coming = nil
+	}
+}
+
 // add makes s one of the sessions. Of two of one resource the one that was
 // bound later stays; add returns the other.
 func (l *local) add(s *session) (older *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.arrived(s)
 	list := slices.Clone(l.sessions())
 	for i, o := range list {
 		if o.resource == s.resource {
@@ -94,6 +110,7 @@ func (l *local) add(s *session) (older *session) {
 func (l *local) remove(s *session) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.arrived(s)
 	list := l.sessions()
 	i := slices.Index(list, s)
 	if i < 0 {

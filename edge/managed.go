@@ -10,6 +10,25 @@ import (
 
 const askForAck = "<r xmlns='" + stanza.NSSM + "'/>"
 
+// open begins to write to the client: said, and what came for it since the
+// session was made. It tells whether the session is there still.
+func (o *outbound) open(said []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closing {
+		return false
+	}
+	early := o.buf
+	if o.sm != nil {
+		early = o.sm.kept[o.sm.start:]
+	}
+	said = append(append(takeBuffer(), said...), early...)
+	giveBuffer(o.buf)
+	o.buf, o.away = said, false
+	o.start()
+	return true
+}
+
 // manage numbers and keeps the stanzas that come after said.
 func (o *outbound) manage(said []byte, resumable bool) {
 	o.mu.Lock()

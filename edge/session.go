@@ -51,6 +51,7 @@ type session struct {
 	detached bool        // its connection broke, and it waits for another
 	until    *time.Timer // ends it while it is detached
 
+	spoke       bool                // its client has sent broadcast presence
 	ended       bool
 	held        bool                // its client waits outside
 	superseded  bool                // its binding counts no more: no farewell is appended
@@ -276,6 +277,9 @@ func (s *session) append(account jid.Bare, e *event.Event, done func(error)) {
 				if changesRoster(e) {
 					s.rosterAfter = max(s.rosterAfter, at.Offset+1)
 				}
+			}
+			if err != nil {
+				s.notStored(e)
 			}
 			if done != nil && !s.ended {
 				done(err)

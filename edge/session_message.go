@@ -123,6 +123,13 @@ func (l *local) bound(binding [16]byte) *session {
 			return s
 		}
 	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, s := range l.coming {
+		if s.binding == binding {
+			return s
+		}
+	}
 	return nil
 }
 

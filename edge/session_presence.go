@@ -81,6 +81,7 @@ var verbTypes = map[event.Verb]string{
 // broadcast appends presence for all who are subscribed (RFC 6121, sections
 // 4.2, 4.4 and 4.5).
 func (s *session) broadcast(st *stanza.Stanza, said *event.Presence) {
+	s.spoke = true
 	if st.Type == "unavailable" {
 		s.presence = nil
 		s.forgetGiven()

@@ -7,6 +7,7 @@ import (
 
 	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/topic"
 )
 
 // management is a session's side of stream management (XEP-0198). What its
@@ -136,6 +137,23 @@ func (s *session) number(e *event.Event) {
 	}
 	e.Stanza, e.StanzaBefore = s.taking, s.sm.before
 	s.sm.before = s.taking
+}
+
+// notStored tells the log that the stanza of an event that it did not take is
+// done with, so that later ones count: its client is told by an error.
+func (s *session) notStored(e *event.Event) {
+	if e.GetStanza() == 0 {
+		return
+	}
+	handled := s.stamp(&event.Event{
+		Stanza: e.GetStanza(), StanzaBefore: e.GetStanzaBefore(),
+		Kind: &event.Event_StanzaHandled{StanzaHandled: &event.StanzaHandled{}},
+	})
+	s.server.append(s.local.account, handled, func(_ topic.Position, err error) {
+		if err != nil && s.server.ctx.Err() == nil {
+			time.AfterFunc(s.server.opts.RetryEvery, func() { s.notStored(e) })
+		}
+	})
 }
 
 // lost is the end of a connection without the end of its stream. The session

@@ -37,6 +37,9 @@ type edgeCommand struct {
 	TokenPeriod   time.Duration `help:"A client's token to log in with (XEP-0484) is replaced when it is older, and ends when it is twice as old at most; 0: no tokens." default:"336h"`
 	UnauthTimeout time.Duration `help:"Longest time until a client has authenticated." default:"30s"`
 	limitFlags
+
+	Grace     time.Duration `help:"How long contacts hear nothing of a connection that broke: its client may come back. 0: they hear at once." default:"10s"`
+	ResumeFor time.Duration `help:"How long the stream of a broken connection may be resumed (XEP-0198); 0: not at all." default:"5m"`
 }
 
 // Run serves clients until ctx ends, then closes their streams, says in the
@@ -83,6 +86,7 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 		Web: edge.WebOptions{URL: c.WebsocketURL, Origins: c.WebsocketOrigins},
 		Log: writer, Lease: keeper, Links: links, Rosters: reader, Accounts: store, Published: published.New(r.pool), Stream: negotiate,
 		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza, Limits: c.limits(),
+		Grace: off(c.Grace), ResumeFor: off(c.ResumeFor),
 		Logger: r.log, Registry: r.admin.registry,
 	})
 	if err != nil {
@@ -116,6 +120,14 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 		return err // the reaper says it when the lease has expired
 	}
 	return keeper.Release(last)
+}
+
+// off makes 0, which is the default to edge.Options, mean what it says.
+func off(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 func (c *edgeCommand) negotiation(store *accounts.Store) (stream.Options, error) {
