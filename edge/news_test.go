@@ -108,6 +108,7 @@ func TestNewsOfNodes(t *testing.T) {
 	p.hears("romeo/orchard")
 	p.asks("juliet/chamber", "set", "", publish("mood", "2", mood), "result ")
 	p.asks("juliet/chamber", "set", "", retract("2", " notify='true'"), "result ")
+	p.asks("juliet/chamber", "set", "", retract("2", " notify='true'"), failure("cancel", "item-not-found"))
 	p.asks("juliet/chamber", "set", "", owner("<purge node='mood'/>"), "result ")
 	p.asks("juliet/chamber", "set", "", owner("<delete node='mood'/>"), "result ")
 	p.hears("romeo/orchard",
@@ -243,6 +244,16 @@ func TestCapabilitiesAreLearnedOnce(t *testing.T) {
 			features, known, err := p.house.Features(t.Context(), "sha-1", ver)
 			return known && err == nil && len(features) == 3
 		})
+	}
+	// What does not fit the hash is not believed of others.
+	for range 2 {
+		p.asked++
+		who := fmt.Sprintf("romeo/liar%d", p.asked)
+		p.online(who)
+		p.send(who, strings.Replace(caps, ver, "bGllcw==", 1))
+		st := p.until(who, "iq type=get id=caps-")
+		p.send(who, "<iq type='result' id='"+st.ID+"' to='example.com'><query xmlns='http://jabber.org/protocol/disco#info'>"+info+"</query></iq>")
+		p.until(who, "message type=headline")
 	}
 	if asked != 1 {
 		t.Errorf("three clients with the same capabilities were asked %d times", asked)
