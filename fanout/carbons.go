@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/message"
@@ -79,22 +80,49 @@ func (p *partition) sent(offset int64, name string, e *event.Event, m *event.Mes
 	})
 }
 
-// repeat sends copies of a message that is in what was loaded. The marks that
-// were loaded are those after it, so it has marks of its own.
+// repeats is what was read again of the records before those that were loaded.
+type repeats struct {
+	marks    account.Marks // the loaded ones are those after it
+	messages []record
+	changed  map[string]struct{} // accounts that changed what they let through
+}
+
+// repeat notes a record that is in what was loaded.
 func (p *partition) repeat(r *record) {
-	if !p.repeated.Admit(r.event) {
+	if !p.repeats.marks.Admit(r.event) {
 		return // a late copy of a record
 	}
-	a := p.accounts[r.key]
-	if a == nil || len(a.resources) < 2 || time.Since(event.Time(r.event)) > repeatFor {
-		return
+	switch r.event.GetKind().(type) {
+	case *event.Event_BlockListChanged, *event.Event_PrivacyListChanged, *event.Event_PrivacyListChosen:
+		if p.repeats.changed == nil {
+			p.repeats.changed = make(map[string]struct{})
+		}
+		p.repeats.changed[r.key] = struct{}{}
+	case *event.Event_MessageAccepted, *event.Event_MessageSent:
+		if a := p.accounts[r.key]; a != nil && len(a.resources) >= 2 && time.Since(event.Time(r.event)) < repeatFor {
+			p.repeats.messages = append(p.repeats.messages, *r)
+		}
 	}
-	switch k := r.event.GetKind().(type) {
-	case *event.Event_MessageAccepted:
-		m := k.MessageAccepted
-		p.received(r.offset, a, r.event, m, message.Route(message.Type(m.GetMessage().GetType()), m.GetResource(), a.resources))
-	case *event.Event_MessageSent:
-		p.sent(r.offset, r.key, r.event, k.MessageSent)
+}
+
+// repeated sends the copies, once all is read that was loaded. What came to an
+// account that has changed what it lets through since is left out: it may have
+// been refused then.
+func (p *partition) repeated() {
+	all := p.repeats
+	p.repeats = repeats{}
+	for _, r := range all.messages {
+		m := r.event.GetMessageAccepted()
+		if m == nil {
+			p.sent(r.offset, r.key, r.event, r.event.GetMessageSent())
+			continue
+		}
+		a := p.accounts[r.key]
+		if _, changed := all.changed[r.key]; changed || a == nil {
+			continue
+		}
+		t, from := message.Type(m.GetMessage().GetType()), jid.FromCanonical(m.GetFrom())
+		p.received(r.offset, a, r.event, m, p.lets(r.key).Route(t, m.GetResource(), from, a.resources))
 	}
 }
 

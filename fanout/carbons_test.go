@@ -11,6 +11,7 @@ import (
 
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/message"
+	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
@@ -256,14 +257,16 @@ func TestCarbonsOfADeadWorkerAreRepeated(t *testing.T) {
 	p.next = 95
 	late := at(90, byRomeo(a, "juliet@x", m), time.Second)
 	late.offset = 94
-	p.apply([]record{
+	read := []record{
 		at(89, byRomeo(a, "juliet@x", m), 2*repeatFor), // too old
 		at(90, byRomeo(a, "juliet@x", m), time.Second),
 		at(91, toRomeo("juliet@x/j", "a", nil, m), time.Second),
 		at(92, &event.Event{Binding: a, Kind: &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: "a"}}}, time.Second),
 		{93, "nobody@x", byRomeo(a, "juliet@x", m)},
 		late, // the broker has it twice
-	})
+	}
+	p.apply(read)
+	p.repeated()
 	if got := copies(told(t, p, edges[0])); got != nil {
 		t.Errorf("the addressee's edge is told %q", got) // the inbox has it
 	}
@@ -272,5 +275,19 @@ func TestCarbonsOfADeadWorkerAreRepeated(t *testing.T) {
 	}
 	if p.next != 95 || len(p.accounts["romeo@x"].resources) != 2 || len(p.accounts["romeo@x"].inbox) != 0 {
 		t.Errorf("it was folded again: next %d", p.next)
+	}
+	// Who unblocks somebody meanwhile gets nothing of what was refused before.
+	unblocks := at(94, &event.Event{Kind: &event.Event_BlockListChanged{BlockListChanged: &event.BlockListChanged{UnblockedAll: true}}}, time.Second)
+	p.apply(append(read[:5:5], unblocks))
+	p.repeated()
+	if got := copies(told(t, p, edges[1])); !slices.Equal(got, []string{"sent-"}) {
+		t.Errorf("after a change of the block list it is told %q", got)
+	}
+	// Nor of what would be refused now.
+	p.apply(read)
+	p.set(95, "romeo@x", &privacy.State{Blocked: []string{"juliet@x"}})
+	p.repeated()
+	if got := copies(told(t, p, edges[1])); !slices.Equal(got, []string{"sent-"}) {
+		t.Errorf("while it blocks the sender it is told %q", got)
 	}
 }

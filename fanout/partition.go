@@ -46,8 +46,8 @@ type partition struct {
 	revoked map[pair]int64     // revocations that a check may not have seen, by offset
 	known   int64              // how far the partition is known to be projected
 
-	repeated    account.Marks // of what is read again
-	copies      []sentCopy    // the last ones, oldest first
+	repeats     repeats
+	copies      []sentCopy // the last ones, oldest first
 	copiesBytes int
 
 	outbox  outbox
@@ -205,6 +205,9 @@ func (w *Worker) accountBatch(_ context.Context, b Batch) error {
 	last := b.Records[len(b.Records)-1].Offset
 	p.post(func() {
 		p.apply(records)
+		if last+1 >= p.next {
+			p.repeated()
+		}
 		if !p.stopped {
 			p.next = max(p.next, last+1)
 			p.behind.Set(float64(b.HighWater - p.next))
@@ -240,8 +243,8 @@ func (p *partition) apply(records []record) {
 			p.repeat(r)
 			continue
 		}
-		if p.repeated.Len() > 0 {
-			p.repeated = account.Marks{}
+		if p.repeats.messages != nil {
+			p.repeated()
 		}
 		if p.marks.Admit(r.event) {
 			p.event(r.offset, r.key, r.event)
