@@ -51,7 +51,7 @@ type session struct {
 	detached bool        // its connection broke, and it waits for another
 	until    *time.Timer // ends it while it is detached
 
-	spoke       bool                // its client has sent broadcast presence
+	spoke       bool // its client has sent broadcast presence
 	ended       bool
 	held        bool                // its client waits outside
 	superseded  bool                // its binding counts no more: no farewell is appended

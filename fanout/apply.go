@@ -49,8 +49,8 @@ func (p *partition) event(offset int64, name string, e *event.Event) {
 		p.privacy(offset, name, e)
 	case *event.Event_AccountCreated:
 		delete(p.absent, name)
-	case *event.Event_NodeItemPublished, *event.Event_NodeItemRetracted, *event.Event_NodeDeleted:
-		p.news(offset, name, e)
+	case *event.Event_NodeItemPublished, *event.Event_NodeItemRetracted, *event.Event_NodeConfigured, *event.Event_NodeDeleted:
+		p.node(offset, name, e)
 	case *event.Event_EdgeLost:
 		p.edgeLost(offset, e, k.EdgeLost)
 	case *event.Event_AccountDeleted:

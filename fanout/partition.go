@@ -38,13 +38,15 @@ type partition struct {
 	guards   map[string]*guard   // of accounts that have set something, by bare JID
 	absent   map[string]struct{} // accounts that were deleted and not made anew
 
-	peers   map[edgeKey]*peer
-	routes  map[string][]*peer // bare JID -> edges that follow it
-	pending map[*peer][]item   // to be queued at the end of a post
-	answers []*asked           // checked, until the tail has caught up
-	checks  int                // admissions under way in Postgres
-	revoked map[pair]int64     // revocations that a check may not have seen, by offset
-	known   int64              // how far the partition is known to be projected
+	peers        map[edgeKey]*peer
+	routes       map[string][]*peer     // bare JID -> edges that follow it
+	pending      map[*peer][]item       // to be queued at the end of a post
+	answers      []*asked               // checked, until the tail has caught up
+	checks       int                    // admissions under way in Postgres
+	access       map[nodeKey]nodeAccess // of nodes that were published or configured of late
+	accessPruned int64                  // when old ones were last forgotten, microseconds
+	revoked      map[pair]int64         // revocations that a check may not have seen, by offset
+	known        int64                  // how far the partition is known to be projected
 
 	repeats     repeats
 	copies      []sentCopy // the last ones, oldest first

@@ -41,6 +41,9 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 		}
 	}
 	if n := wire.NewsOf(bare, offset, e); n != nil {
+		if kept, there := s.Nodes[n.GetNode()]; there {
+			n.Access = event.Access(kept.Access)
+		}
 		h.tell(p, &wire.Frame{What: &wire.Frame_NodeNews{NodeNews: n}})
 	}
 	h.audience(p, offset, s, policy)
