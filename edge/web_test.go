@@ -264,3 +264,27 @@ func TestWebSocketWaitsAtTheDoor(t *testing.T) {
 	}
 	p.browse("juliet/two", false)
 }
+
+func TestWebOptions(t *testing.T) {
+	secret := stream.Options{Secret: make([]byte, 16)}
+	for _, c := range []struct {
+		name, want string
+		o          edge.Options
+	}{
+		{"HTTPS without a certificate", "no certificate", edge.Options{Stream: secret, Listen: []edge.Listen{{Address: "127.0.0.1:0", Web: true, Direct: true}}}},
+		{"HTTP where nobody may log in", "nobody could log in", edge.Options{Stream: secret, Listen: []edge.Listen{{Address: "127.0.0.1:0", Web: true}}}},
+		{"a URL of another kind", "wss://HOST", edge.Options{Web: edge.WebOptions{URL: "https://example.com/ws"}}},
+		{"a URL without a host", "wss://HOST", edge.Options{Web: edge.WebOptions{URL: "wss:///ws"}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := edgetest.NewHouse("example.com", 1)
+			defer h.Close()
+			if c.o.Stream.Secret != nil {
+				c.o.Stream.Credentials = oneAccount{}
+			}
+			if _, err := h.Open(c.o); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
