@@ -24,14 +24,17 @@ import (
 // edge's process.
 func BenchmarkIdle(b *testing.B) {
 	const n = 10000
-	for _, kind := range []string{"plain", "tls"} {
+	for _, kind := range []string{"plain", "tls", "wss"} {
 		b.Run(kind, func(b *testing.B) {
 			dir := b.TempDir()
 			certificate, err := stream.LoadOrMakeCertificate(dir, "example.com")
 			if err != nil {
 				b.Fatal(err)
 			}
-			h, e := edgetest.Start(b, edge.Options{Stream: stream.Options{TLS: stream.ServerTLS(certificate)}})
+			h, e := edgetest.Start(b, edge.Options{
+				Stream: stream.Options{TLS: stream.ServerTLS(certificate)},
+				Listen: []edge.Listen{{Address: "127.0.0.1:0", Web: kind == "wss", Direct: kind == "wss"}},
+			})
 			for i := range n {
 				h.Create(fmt.Sprintf("user%d", i))
 			}

@@ -18,7 +18,7 @@ import (
 
 // A process may have no more files open than the benchmarks need sockets, so
 // their clients live in a process of their own: the test's binary again.
-const clientsEnv = "EDGE_TEST_CLIENTS" // "address count tls|plain quiet|online"
+const clientsEnv = "EDGE_TEST_CLIENTS" // "address count tls|wss|plain quiet|online"
 
 // serveClients is main of that process. It tells whether it was one.
 func serveClients() bool {
@@ -39,7 +39,7 @@ func serveClients() bool {
 					Address: what[0], User: fmt.Sprintf("user%d", i), Resource: "r",
 					Dialer: &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/5000))}},
 				}
-				if what[2] == "tls" {
+				if o.Web = what[2] == "wss"; o.Web || what[2] == "tls" {
 					o.TLS = &tls.Config{InsecureSkipVerify: true}
 				}
 				c, err := edgetest.Dial(o)

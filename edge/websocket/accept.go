@@ -68,9 +68,12 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		return nil, nil, err
 	}
 	early, _ := rw.Reader.Peek(rw.Reader.Buffered())
-	t := newTap(conn, append([]byte(nil), early...), rw.Reader)
-	rw.Reader.Reset(t)
-	rw.Writer.Reset(t)
+	// Idle connections are many, so their buffers are small: what is long is
+	// read around the one, and gathered by the tap behind the other. A control
+	// frame fits whole.
+	reader := bufio.NewReaderSize(nil, 512)
+	t := newTap(conn, append([]byte(nil), early...), reader)
+	reader.Reset(t)
 	h.conn.raw, h.conn.tap = conn, t
-	return t, rw, nil
+	return t, bufio.NewReadWriter(reader, bufio.NewWriterSize(t, 256)), nil
 }
