@@ -172,7 +172,9 @@ func (s *session) take(st *stanza.Stanza) {
 		s.taking = s.sm.in
 		defer func() { s.taking = 0 }()
 	}
-	// RFC 6120, section 8.1.2.1: the server vouches for the sender.
+	// RFC 6120, section 8.1.2.1: the server vouches for the sender, and says
+	// itself which resource that is: a page of converse.js that was loaded
+	// anew resumes a stream under its old resource, and names its new one.
 	if st.From != "" && st.From != s.full && st.From != s.local.bare && !s.isSelf(st.From) {
 		s.end("invalid from", &stanza.StreamError{Condition: stanza.InvalidFrom})
 		return
@@ -198,10 +200,10 @@ func (s *session) take(st *stanza.Stanza) {
 	}
 }
 
-// isSelf tells whether a JID that is spelled otherwise is the session's own.
+// isSelf tells whether a JID is one of the session's account.
 func (s *session) isSelf(from string) bool {
 	a, err := jid.Parse(from)
-	return err == nil && a.Bare() == s.local.account && (!a.IsFull() || a.Resource() == s.resource)
+	return err == nil && a.Bare() == s.local.account
 }
 
 // end ends the session, once: its end is appended, then its stream is closed
