@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"encoding/pem"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -42,6 +43,7 @@ const out = "../../out"
 // A visitor is a client that runs in a process of its own.
 type visitor struct {
 	name  string
+	input io.Writer
 	lines chan string // closed when it has ended
 	said  []string
 	end   func() error
@@ -59,12 +61,16 @@ func visit(t *testing.T, folder, command string, args ...string) *visitor {
 	if err != nil {
 		t.Fatal(err)
 	}
+	input, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	v := &visitor{name: folder, lines: make(chan string, 100)}
+	v := &visitor{name: folder, input: input, lines: make(chan string, 100)}
 	done := make(chan error, 1)
 	go func() {
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
@@ -265,6 +271,20 @@ func converse(t *testing.T, s *stack) {
 	}
 	say("<presence><show>away</show></presence>")
 	juliet.tells(t, "sees the contact away")
+	juliet.tells(t, "left the page")
+	const more = "what's in a name?"
+	say("<message type='chat' id='m2' to='juliet@" + run.Domain + "'><body>" + more + "</body></message>")
+	if _, err := io.WriteString(juliet.input, "come back\n"); err != nil {
+		t.Fatal(err)
+	}
+	if heard := juliet.tells(t, "heard later:"); heard != more {
+		t.Errorf("juliet reads %q, want %q", heard, more)
+	}
+	for _, seen := range romeo.sightings() { // her stream is resumed, and nobody sees that
+		if strings.HasPrefix(seen.from, "juliet@") && (seen.from != from || seen.shows == gone) {
+			t.Errorf("while juliet was on another page: %s is %s", seen.from, seen.shows)
+		}
+	}
 	juliet.tells(t, "left")
 	romeo.expect(t, "juliet leave", func(st *stanza.Stanza) bool {
 		return st.Kind == stanza.Presence && st.Type == "unavailable" && st.From == from

@@ -34,9 +34,10 @@ export class Browser {
   }
 
   take({ id, result, error, method, params }) {
-    if (method === "Runtime.consoleAPICalled") this.console.push(`${params.type}: ${params.args.map((a) => a.value ?? a.description).join(" ")}`);
-    if (method === "Runtime.exceptionThrown") this.console.push(`exception: ${params.exceptionDetails.exception?.description ?? params.exceptionDetails.text}`);
-    if (method === "Log.entryAdded") this.console.push(`${params.entry.level}: ${params.entry.text} ${params.entry.url ?? ""}`);
+    const note = (text) => this.console.push(`${(performance.now() / 1000).toFixed(3)} ${text}`);
+    if (method === "Runtime.consoleAPICalled") note(`${params.type}: ${params.args.map((a) => a.value ?? a.description).join(" ")}`);
+    if (method === "Runtime.exceptionThrown") note(`exception: ${params.exceptionDetails.exception?.description ?? params.exceptionDetails.text}`);
+    if (method === "Log.entryAdded") note(`${params.entry.level}: ${params.entry.text} ${params.entry.url ?? ""}`);
     const waits = this.waiting.get(id);
     if (!waits) return;
     this.waiting.delete(id);
@@ -56,7 +57,12 @@ export class Browser {
     const { targetId } = await this.call("Target.createTarget", { url: "about:blank" });
     this.session = (await this.call("Target.attachToTarget", { targetId, flatten: true })).sessionId;
     for (const domain of ["Runtime", "Log", "Page"]) await this.call(`${domain}.enable`);
+    await this.go(url);
+  }
+
+  async go(url) {
     await this.call("Page.navigate", { url });
+    await this.until(url, (url) => location.href === url && document.readyState === "complete", url);
   }
 
   // ask gives what the function gives in the page.

@@ -1,12 +1,14 @@
 // Somebody uses converse.js: logs in, sees a contact come online, talks to
-// them, leaves. Each line of output is something that was done or seen; the
-// contact is played by who starts this.
+// them, leaves the page and comes back, which resumes the stream, and logs
+// out. Each line of output is something that was done or seen; the contact is
+// played by who starts this. A line of input brings them back to the page.
 //
 //   node converse.js CHROMIUM WSS-URL KEY-SHA256 JID PASSWORD CONTACT PICTURE
 import { Browser } from "./browser.js";
 import { serve } from "./page.js";
 
 const [binary, websocket_url, trust, jid, password, contact, picture] = process.argv.slice(2);
+const told = new Promise((resolve) => process.stdin.once("data", () => resolve(process.stdin.destroy())));
 const say = (line) => process.stdout.write(line + "\n");
 const text = "O Romeo, Romeo! <wherefore> art thou & Romeo? ♥";
 
@@ -32,18 +34,24 @@ try {
   await browser.type("textarea.chat-textarea", text);
   await browser.enter();
   say("said: " + text);
-  const heard = await browser.until("the answer", () => [...document.querySelectorAll(".chat-msg__text")].map((e) => e.textContent.trim())[1]);
-  say("heard: " + heard);
+  const message = (n) => browser.until(`message ${n}`, (n) => document.querySelectorAll(".chat-msg__text")[n - 1]?.textContent.trim(), n);
+  say("heard: " + (await message(2)));
   await browser.picture(picture);
   await shows("away");
   say("sees the contact away");
+  await browser.go("about:blank");
+  say("left the page");
+  await told;
+  await browser.go(url);
+  await shows("away");
+  say("heard later: " + (await message(3)));
   await browser.click(".show-profile");
   await browser.click("converse-profile-modal .btn-danger"); // log out
   await browser.click("converse-confirm-modal [type=submit]"); // are you sure?
   await browser.until("the way in again", () => document.querySelector("input[name=jid]"));
   say("left");
 } catch (err) {
-  console.error(`${err.message}\n${browser.console.slice(-40).join("\n")}`);
+  console.error(`${err.message}\n${browser.console.slice(-200).join("\n")}`);
   await browser.picture(picture).catch(() => {});
   process.exitCode = 1;
 } finally {
