@@ -55,6 +55,7 @@ try {
   await browser.picture(picture).catch(() => {});
   process.exitCode = 1;
 } finally {
+  process.stdin.destroy();
   await browser.close();
   stop();
 }
