@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/rollcall/rollcall/edge/stream"
@@ -85,6 +86,29 @@ type RosterItem struct {
 	Request *event.Presence
 }
 
+// Sessions reads what the projection knows of sessions that may be resumed on
+// this edge though another held them (XEP-0198).
+type Sessions interface {
+	// Settled returns once all that is in the log when it is called, and what
+	// was caused by it, is projected: wherever it was, as far as it concerns
+	// the histories in the partition.
+	Settled(ctx context.Context, partition int32) error
+	// Session gives the session of the account's resource that began with a
+	// binding, once everything of the partition below the offset after is
+	// projected; nil if there is none that can be resumed.
+	Session(ctx context.Context, account jid.Bare, partition int32, resource string, began uuid.UUID, after int64) (*Session, error)
+}
+
+// Session is a session as the projection knows it.
+type Session struct {
+	Binding  uuid.UUID       // its last
+	Began    int64           // offset of the ResourceBound that began it
+	Handled  int64           // the client's stanza up to which each that leaves an event has left it; negative: not known
+	Presence *event.Presence // nil: it is, or was, not available
+	Over     bool            // it ended with its edge, and its presence with it
+	Copies   bool            // its client gets copies of messages (XEP-0280)
+}
+
 // Accounts is what a client may do with its own account (XEP-0077).
 type Accounts interface {
 	// SetPassword changes it. A *stanza.Error goes to the client as it is.
@@ -114,6 +138,7 @@ type Options struct {
 	Links    Links
 	Rosters  Rosters
 	Accounts Accounts // nil: passwords and accounts cannot be changed in a session
+	Sessions Sessions // nil: sessions are resumed on their own edge alone
 	// Published: nil: accounts publish and keep nothing.
 	Published Published
 

@@ -14,6 +14,7 @@ import (
 	"github.com/rollcall/rollcall/edge/link"
 	"github.com/rollcall/rollcall/edge/published"
 	"github.com/rollcall/rollcall/edge/rosters"
+	"github.com/rollcall/rollcall/edge/sessions"
 	"github.com/rollcall/rollcall/edge/stream"
 	"github.com/rollcall/rollcall/fanout/lease"
 	"github.com/rollcall/rollcall/ingest/eventlog"
@@ -84,7 +85,7 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 	server, err := edge.New(edge.Options{
 		ID: c.ID, Domain: c.Domain, Partitions: r.partitions, Listen: listen,
 		Web: edge.WebOptions{URL: c.WebsocketURL, Origins: c.WebsocketOrigins},
-		Log: writer, Lease: keeper, Links: links, Rosters: reader, Accounts: store, Published: published.New(r.pool), Stream: negotiate,
+		Log: writer, Lease: keeper, Links: links, Rosters: reader, Accounts: store, Sessions: sessions.New(r.pool, r.offsets), Published: published.New(r.pool), Stream: negotiate,
 		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza, Limits: c.limits(),
 		Grace: off(c.Grace), ResumeFor: off(c.ResumeFor),
 		Logger: r.log, Registry: r.admin.registry,

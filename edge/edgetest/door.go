@@ -50,7 +50,7 @@ func (h *House) Open(o edge.Options) (*Edge, error) {
 	d := &door{house: h, id: o.ID, epoch: h.epochs, lost: make(chan struct{}), pending: make(map[int32][]*wire.Frame)}
 	h.stateMu.Unlock()
 	o.Domain, o.Partitions = h.domain, h.partitions
-	o.Log, o.Lease, o.Links, o.Rosters, o.Accounts, o.Published = d, d, d, h, &h.credentials, h
+	o.Log, o.Lease, o.Links, o.Rosters, o.Accounts, o.Published, o.Sessions = d, d, d, h, &h.credentials, h, h
 	if o.Grace == 0 {
 		o.Grace = -1 // who breaks off is gone
 	}
