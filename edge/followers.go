@@ -35,6 +35,8 @@ type watched struct {
 	registers []*register
 	followers map[string]*follower // by bare JID; never empty
 	heard     int64                // the next offset of which there may be news of its nodes
+	newest    map[string]int64     // offset of the newest news by node; nil before any
+	answered  int64                // next offset of the last answer; 0 before any
 	policy    *privacy.Compiled    // what the account shows; nil: everything
 	policyAt  int64                // as of this offset
 }
@@ -185,6 +187,7 @@ func (f *followed) answer(b *batch, a *wire.Answer) (owns []*own) {
 		if w == nil {
 			continue
 		}
+		f.answeredAgain(b, w, a.GetNextOffset())
 		// What the policy has opened is seen as it is now, not as it was.
 		if f.narrow(b, w, policies[bare], a.GetNextOffset()-1) {
 			defer func() {

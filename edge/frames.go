@@ -31,6 +31,9 @@ func (s *Server) Answer(a *wire.Answer) {
 		o.local.setPolicy(&b, o)
 	}
 	b.giveLast()
+	if len(b.gaps) > 0 {
+		go s.fillGaps(s.followed[a.GetPartition()], b.gaps, a.GetNextOffset())
+	}
 	b.flush()
 }
 

@@ -59,6 +59,52 @@ func (f *followed) opened(b *batch, a *wire.Admission, next int64) {
 	b.begun[fo.local] = append(b.begun[fo.local], w.bare)
 }
 
+// answeredAgain notes that an answer has come for an account. If it is not the
+// first one, the stream to the worker was another in between, and news may have
+// been missed that a session wants. f.mu is held.
+func (f *followed) answeredAgain(b *batch, w *watched, next int64) {
+	from := max(w.answered, w.heard)
+	first := w.answered == 0
+	w.answered = next
+	if first {
+		return
+	}
+	for _, fo := range w.followers {
+		for _, s := range fo.local.sessions() {
+			if fo.newsFrom > 0 && s.notified.Load() != nil {
+				b.gaps = append(b.gaps, NewsGap{w.bare, from})
+				return
+			}
+		}
+	}
+}
+
+// fillGaps reads what was missed and tells it as news. It tries until that is
+// read, or the server stops.
+func (s *Server) fillGaps(f *followed, gaps []NewsGap, after int64) {
+	for {
+		ctx, cancel := s.context(s.opts.ReadIn)
+		items, err := s.opts.Published.Missed(ctx, f.number, gaps, after)
+		cancel()
+		if err == nil {
+			var b batch
+			for _, i := range items {
+				f.news(&b, &wire.NodeNews{
+					Account: i.Account, Offset: i.Item.Version, Node: i.Node, Access: event.Access(i.Access), Item: i.Item.ID, Payload: i.Item.Payload,
+				})
+			}
+			b.flush()
+			return
+		}
+		s.log.Warn("missed items not read, will be tried again", "partition", f.number, "err", err)
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-time.After(s.opts.RetryEvery):
+		}
+	}
+}
+
 // giveLast has sessions given the last items of accounts whose news begin to
 // come. The caller holds no lock.
 func (b *batch) giveLast() {
@@ -190,10 +236,17 @@ func (f *followed) news(b *batch, n *wire.NodeNews) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := f.accounts[n.GetAccount()]
-	if w == nil || n.GetOffset() < w.heard {
+	if w == nil {
 		return
 	}
-	w.heard = n.GetOffset() + 1
+	if newest, ok := w.newest[n.GetNode()]; ok && n.GetOffset() <= newest {
+		return // a copy, or what was missed and is overtaken
+	}
+	if w.newest == nil {
+		w.newest = make(map[string]int64, 1)
+	}
+	w.newest[n.GetNode()] = n.GetOffset()
+	w.heard = max(w.heard, n.GetOffset()+1)
 	var said *stanza.Prepared
 	for _, fo := range w.followers {
 		self := fo.local.bare == w.bare

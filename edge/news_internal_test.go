@@ -2,6 +2,7 @@ package edge
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/rollcall/rollcall/schema/jid"
@@ -50,4 +51,56 @@ func TestLastItemsMeetNews(t *testing.T) {
 	expect("after more news", 71, false, new(batch))
 	expect("revoked", 0, false, frame(admission(80, false)))
 	expect("admitted by an answer, the tail of which is ahead", 100, true, answer(100, admission(90, true)))
+}
+
+// What may have been missed between two streams to a worker is asked for once,
+// of accounts whose news a session wants; of it only what is not overtaken is
+// told.
+func TestGapsInNews(t *testing.T) {
+	const juliet, romeo = "juliet@example.com", "romeo@example.com"
+	f := &followed{links: new(noLinks), metrics: newMetrics(nil), accounts: make(map[string]*watched)}
+	l := &local{account: jid.MustBare(romeo), bare: romeo}
+	c := &counted{writes: make(chan string, 10)}
+	s := &session{local: l, resource: "r", full: romeo + "/r"}
+	o, _ := newOutbound(c, 1<<16, 1<<20)
+	s.out.conn, s.out.limits, s.out.onBreak = o.conn, o.limits, o.onBreak
+	s.available.Store(true)
+	l.list.Store(&[]*session{s})
+	f.follow(juliet, l)
+	answer := func(next int64) []NewsGap {
+		var b batch
+		f.answer(&b, &wire.Answer{NextOffset: next, Accounts: []string{juliet},
+			Admissions: []*wire.Admission{{Account: juliet, Follower: romeo, Offset: next - 1, Admitted: true}}})
+		return b.gaps
+	}
+	if gaps := append(answer(10), answer(20)...); len(gaps) > 0 {
+		t.Errorf("nobody wants news: %v", gaps)
+	}
+	s.notified.Store(&notified{wanted: []string{"a", "b"}})
+	if gaps := answer(30); !slices.Equal(gaps, []NewsGap{{juliet, 20}}) {
+		t.Errorf("gaps %v", gaps)
+	}
+	tell := func(node string, offset int64) {
+		var b batch
+		f.news(&b, &wire.NodeNews{Account: juliet, Node: node, Offset: offset, Item: "i"})
+		b.flush()
+	}
+	hears := func(node string) {
+		t.Helper()
+		if got := <-c.writes; !strings.Contains(got, "<items node='"+node+"'>") {
+			t.Errorf("heard %s, want news of %s", got, node)
+		}
+	}
+	tell("a", 35)
+	hears("a")
+	tell("a", 25) // missed, and overtaken
+	tell("a", 35) // a copy
+	tell("b", 25) // missed
+	hears("b")
+	if gaps := answer(40); !slices.Equal(gaps, []NewsGap{{juliet, 36}}) {
+		t.Errorf("gaps %v", gaps)
+	}
+	if len(c.writes) > 0 {
+		t.Errorf("heard %s too", <-c.writes)
+	}
 }

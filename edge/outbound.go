@@ -74,6 +74,7 @@ func giveBuffer(b []byte) {
 type batch struct {
 	dirty []*outbound
 	begun map[*local][]string // accounts whose news come to a local account from now on
+	gaps  []NewsGap           // what may have been missed of accounts
 }
 
 // flush starts the writing. The caller holds no lock that a receipt needs.

@@ -25,6 +25,9 @@ type Published interface {
 	// accounts, as far as the viewer may read it by the access of the node,
 	// once the projection has everything below these offsets of partitions.
 	LastItems(ctx context.Context, viewer jid.Bare, accounts, nodes []string, after map[int32]int64) ([]LastItem, error)
+	// Missed gives the items that are there and were published in these gaps,
+	// once the projection has everything of the partition below the offset after.
+	Missed(ctx context.Context, partition int32, gaps []NewsGap, after int64) ([]LastItem, error)
 	// LastActivity tells when an account was last available.
 	LastActivity(ctx context.Context, q Asked) (*Activity, error)
 	// Features gives what clients can do that announce it by this hash (XEP-0115).
@@ -76,9 +79,16 @@ type NamedNode struct {
 	Access node.Access
 }
 
+// NewsGap is the end of an account's history, from an offset on.
+type NewsGap struct {
+	Account string
+	From    int64
+}
+
 // LastItem is the last item of a node.
 type LastItem struct {
 	Account, Node string
+	Access        node.Access
 	Policy        *event.Policy // of the account
 	Item          node.Item
 }

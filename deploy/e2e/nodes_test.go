@@ -75,6 +75,32 @@ func TestNodes(t *testing.T) {
 		romeo.expect(t, "a mood", news(n))
 		juliet.expect(t, "her own mood", news(n))
 	}
+	// The workers die meanwhile: of what was published in the gap, the last is
+	// heard all the same.
+	published := make(chan error, 1)
+	stop := make(chan struct{})
+	last := 20
+	go func() {
+		for {
+			select {
+			case <-stop:
+				published <- nil
+				return
+			default:
+			}
+			last++
+			if st, err := juliet.ask("set", publish("mood", "current", mood(last), "")); err != nil || st.Type != "result" {
+				published <- fmt.Errorf("mood %d: %v %v", last, st, err)
+				return
+			}
+		}
+	}()
+	s.killParts(t, "worker-1", "worker-2")
+	close(stop)
+	if err := <-published; err != nil {
+		t.Fatal(err)
+	}
+	romeo.expect(t, "the last mood", news(last))
 	const big = 100 << 10
 	does(juliet, "set", "<vCard xmlns='vcard-temp'><PHOTO><BINVAL>"+strings.Repeat("A", big)+"</BINVAL></PHOTO></vCard>", "")
 	does(juliet, "set", "<query xmlns='jabber:iq:private'><notes xmlns='urn:n'>dear</notes></query>", "")
@@ -99,7 +125,7 @@ func TestNodes(t *testing.T) {
 
 	before := asked.Load()
 	romeo = join("edge-1", "romeo", true)
-	romeo.expect(t, "the last mood", news(19))
+	romeo.expect(t, "the last mood", news(last))
 	if asked.Load() != before {
 		t.Error("capabilities that are known were asked for again")
 	}

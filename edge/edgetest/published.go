@@ -79,6 +79,24 @@ func (h *House) LastItems(_ context.Context, viewer jid.Bare, accounts, nodes []
 	return all, nil
 }
 
+// Missed implements edge.Published.
+func (h *House) Missed(_ context.Context, _ int32, gaps []edge.NewsGap, _ int64) ([]edge.LastItem, error) {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	var all []edge.LastItem
+	for _, g := range gaps {
+		for name, n := range h.state(jid.BareFromCanonical(g.Account)).Nodes {
+			for _, i := range n.Items {
+				if i.Version >= g.From {
+					all = append(all, edge.LastItem{Account: g.Account, Node: name, Access: n.Access, Item: i})
+				}
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b edge.LastItem) int { return int(a.Item.Version - b.Item.Version) })
+	return all, nil
+}
+
 // LastActivity implements edge.Published.
 func (h *House) LastActivity(_ context.Context, q edge.Asked) (*edge.Activity, error) {
 	h.stateMu.Lock()

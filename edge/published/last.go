@@ -7,6 +7,7 @@ import (
 
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/node"
 )
 
 type lastQuestion struct {
@@ -114,6 +115,56 @@ func (r *Reader) behind(ctx context.Context, all []lastQuestion, answers []lastA
 		}
 	}
 	return err
+}
+
+// Missed implements edge.Published. It is asked by the one goroutine that took
+// an answer of a worker, so there is nothing to gather.
+func (r *Reader) Missed(ctx context.Context, partition int32, gaps []edge.NewsGap, after int64) ([]edge.LastItem, error) {
+	question := []lastQuestion{{after: map[int32]int64{partition: after}}}
+	for pause := firstPause; ; pause = min(2*pause, longestPause) {
+		answer := make([]lastAnswer, 1)
+		if err := r.behind(ctx, question, answer); err != nil {
+			return nil, fmt.Errorf("missed items: %w", err)
+		}
+		if !answer[0].behind {
+			return r.missed(ctx, gaps)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("missed items: the projection is behind: %w", ctx.Err())
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (r *Reader) missed(ctx context.Context, gaps []edge.NewsGap) ([]edge.LastItem, error) {
+	accounts, from := make([]string, len(gaps)), make([]int64, len(gaps))
+	for i, g := range gaps {
+		accounts[i], from[i] = g.Account, g.From
+	}
+	rows, err := r.pool.Query(ctx, `
+SELECT n.account, n.node, n.access, i.id, i.version, i.at, i.payload
+FROM unnest($1::text[], $2::bigint[]) AS q (account, "from")
+JOIN views.node n ON n.account = q.account
+JOIN views.node_item i ON i.account = n.account AND i.node = n.node AND i.version >= q."from"
+ORDER BY i.version`, accounts, from)
+	if err != nil {
+		return nil, fmt.Errorf("missed items: %w", err)
+	}
+	var all []edge.LastItem
+	err = each(rows, func() error {
+		var l edge.LastItem
+		var access int16
+		var at time.Time
+		err := rows.Scan(&l.Account, &l.Node, &access, &l.Item.ID, &l.Item.Version, &at, &l.Item.Payload)
+		l.Access, l.Item.At = node.Access(access), at.UnixMicro()
+		all = append(all, l)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("missed items: %w", err)
+	}
+	return all, nil
 }
 
 // Features implements edge.Published.

@@ -261,3 +261,24 @@ func TestPoliciesComeWithAnswers(t *testing.T) {
 		t.Errorf("romeo has the policy %v, %v", stored.Policy, err)
 	}
 }
+
+// What an edge missed of accounts, each from an offset on, in the log's order.
+func TestMissed(t *testing.T) {
+	r, exec := opened(t)
+	exec(house)
+	got, err := r.Missed(t.Context(), 3, []edge.NewsGap{{Account: "juliet@x", From: 6}, {Account: "nobody@x"}}, 10)
+	var all []string
+	for _, i := range got {
+		all = append(all, fmt.Sprintf("%s %s %d %s %s", i.Account, i.Node, i.Access, i.Item.ID, i.Item.Payload))
+	}
+	slices.Sort(all[2:]) // of one offset, which no log has
+	want := []string{`juliet@x mood 1 m"\ <m/>`, "juliet@x open 2 1 <o/>", "juliet@x own 3 1 <w/>", "juliet@x quiet 1 1 <q/>"}
+	if err != nil || !slices.Equal(all, want) {
+		t.Errorf("got %q, %v", all, err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := r.Missed(short, 3, []edge.NewsGap{{Account: "juliet@x"}}, 11); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("behind: %v", err)
+	}
+}
