@@ -26,7 +26,8 @@ type directed struct {
 // section 4.6), unless they were given newer presence of the same full JID.
 func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 	from, target := jid.FromCanonical(d.GetFrom()), directedTo{d.GetFrom(), d.GetResource()}
-	if l.server.followedOf(from.Bare().String()).told(from.Bare().String(), from.Resource(), l) > d.GetVersion() {
+	told := l.server.followedOf(from.Bare().String()).told(from.Bare().String(), from.Resource(), l)
+	if told > d.GetVersion() {
 		return
 	}
 	said := preparePresence(d.GetFrom(), d.GetAvailable(), d.GetPresence())
@@ -38,8 +39,8 @@ func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 		}
 		taken = true
 		if d.GetResource() == "" && !s.available.Load() || d.GetResource() != "" && s.resource != d.GetResource() ||
-			l.hasDirected(s, target, d.GetVersion()) {
-			continue
+			l.hasDirected(s, target, d.GetVersion()) || told == d.GetVersion() && s.available.Load() {
+			continue // it was given that, or the same end as a broadcast
 		}
 		to := l.bare
 		if d.GetResource() != "" {
@@ -65,8 +66,8 @@ func (l *local) hasDirected(s *session, to directedTo, version int64) bool {
 }
 
 // overtaken tells whether the session was given directed presence of the full
-// JID that is newer, since it became available: what was before that is
-// answered anew by initial presence (RFC 6121, section 4.3.2).
+// JID that is newer, or the same end of it, since it became available: what was
+// before that is answered anew by initial presence (RFC 6121, section 4.3.2).
 func (l *local) overtaken(s *session, full string, version int64) bool {
 	l.directedMu.Lock()
 	defer l.directedMu.Unlock()
@@ -75,7 +76,7 @@ func (l *local) overtaken(s *session, full string, version int64) bool {
 	}
 	since := s.availableSince.Load()
 	for _, resource := range [...]string{"", s.resource} {
-		if d := l.directed[directedTo{full, resource}]; d.version > version && d.offset > since {
+		if d := l.directed[directedTo{full, resource}]; d.version >= version && d.offset > since {
 			return true
 		}
 	}

@@ -50,8 +50,10 @@ func newStage85(t *testing.T, priorities []int) *stage85 {
 	s.edge = edges[0]
 	s.dial("juliet/balcony")
 	s.dial("nurse/chamber")
-	for i := range priorities {
-		s.heard("romeo/" + messagetest.Name(i))
+	for range 2 { // when all have been heard, each has heard all
+		for i := range priorities {
+			s.heard("romeo/" + messagetest.Name(i))
+		}
 	}
 	return s
 }

@@ -1,10 +1,14 @@
 package account
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/presence"
 	"github.com/rollcall/rollcall/schema/privacy"
+	"github.com/rollcall/rollcall/schema/roster"
 	"github.com/rollcall/rollcall/schema/subscription"
 )
 
@@ -19,7 +23,6 @@ func (f *folding) presenceAvailable(p *event.PresenceAvailable) {
 			return
 		}
 		f.keepResource(r.Broadcast(said, f.offset, event.Time(f.e)))
-		f.forgetSubscribers(r.Name)
 	}
 }
 
@@ -33,9 +36,10 @@ func (f *folding) presenceUnavailable(p *event.PresenceUnavailable) {
 	}
 }
 
-// directedPresence goes to its target. An available one is noted unless its
-// target will hear of the end anyway: as a subscriber of a resource that is
-// available (RFC 6121, section 4.6.3, rules 1 to 3).
+// directedPresence goes to its target, which is noted if it is available (RFC
+// 6121, section 4.6.3, rules 1 to 3). A subscriber is noted too, though it hears
+// the end as a broadcast: it may be none any more by then, or by the time that
+// the presence reaches it, and a resource that is not available hears none.
 func (f *folding) directedPresence(d *event.DirectedPresence) {
 	r, ok := f.session(d.GetResource())
 	to := jid.FromCanonical(d.GetTo())
@@ -45,8 +49,7 @@ func (f *folding) directedPresence(d *event.DirectedPresence) {
 	if !f.Policy().Allows(privacy.PresenceOut, r.Name, to) {
 		return
 	}
-	noted := d.GetAvailable() && !(f.seen(r) && f.subscribed(to.Bare()))
-	if noted && !f.Directed.Has(r.Name, to.String()) && d.GetMaxTargets() > 0 && len(f.Directed[r.Name]) >= int(d.GetMaxTargets()) {
+	if d.GetAvailable() && !f.Directed.Has(r.Name, to.String()) && d.GetMaxTargets() > 0 && len(f.Directed[r.Name]) >= int(d.GetMaxTargets()) {
 		f.refuse(r.Name, to, d.GetPresence(), overLimit)
 		return
 	}
@@ -54,7 +57,7 @@ func (f *folding) directedPresence(d *event.DirectedPresence) {
 		if f.Directed.Remove(r.Name, to.String()) {
 			note(&f.Changes.Directed, r.Name)
 		}
-	} else if noted && f.Directed.Add(r.Name, to.String()) {
+	} else if f.Directed.Add(r.Name, to.String()) {
 		note(&f.Changes.Directed, r.Name)
 	}
 	f.direct(r.Name, to, d.GetAvailable(), d.GetPresence())
@@ -86,31 +89,20 @@ func (f *folding) endDirected(name string, p *event.Presence) {
 	}
 }
 
-// forgetDirected drops what was noted of a contact that is a subscriber now,
-// and so hears every broadcast of an available resource (RFC 6121, section
-// 4.6.1). A resource of it stays: one that is not available hears none.
-func (f *folding) forgetDirected(contact jid.Bare) {
-	for name, targets := range f.Directed {
-		if !f.seen(f.Resources[name]) {
-			continue
-		}
-		for target := range targets {
-			if target == contact.String() && f.Directed.Remove(name, target) {
-				note(&f.Changes.Directed, name)
-			}
-		}
-	}
-}
-
-// forgetSubscribers drops of those that got directed presence of a resource
-// while it was not seen who hears its broadcasts from now on.
-func (f *folding) forgetSubscribers(name string) {
-	if len(f.Directed[name]) == 0 || !f.seen(f.Resources[name]) {
+// cancelled tells a contact that was a subscriber, and got directed presence
+// too, that each resource which directed it is unavailable: the cancellation
+// takes precedence (RFC 6121, section 4.6.1), and directed presence that is
+// still on its way does not outlive it.
+func (f *folding) cancelled(before, next roster.Item) {
+	if before.State&^next.State&subscription.From == 0 {
 		return
 	}
-	for target := range f.Directed[name] {
-		if to := jid.FromCanonical(target); !to.IsFull() && f.subscribed(to.Bare()) && f.Directed.Remove(name, target) {
-			note(&f.Changes.Directed, name)
+	for _, name := range slices.Sorted(maps.Keys(f.Directed)) {
+		for _, target := range slices.Sorted(maps.Keys(f.Directed[name])) {
+			if to := jid.FromCanonical(target); to.Bare() == next.Contact && f.Directed.Remove(name, target) {
+				note(&f.Changes.Directed, name)
+				f.direct(name, to, false, nil)
+			}
 		}
 	}
 }
@@ -121,12 +113,6 @@ func (f *folding) direct(name string, to jid.JID, available bool, p *event.Prese
 	f.react(to.Bare(), &event.Event{Kind: &event.Event_DirectedReceived{DirectedReceived: &event.DirectedReceived{
 		From: f.Account.WithCanonical(name).String(), Resource: to.Resource(), Available: available, Presence: p, Version: f.offset,
 	}}})
-}
-
-// subscribed tells that b hears the account's broadcasts; the account itself
-// does (RFC 6121, section 4.2.2).
-func (f *folding) subscribed(b jid.Bare) bool {
-	return b == f.Account || f.Roster[b].State&subscription.From != 0
 }
 
 // content gives what p says; without p, nothing. A priority out of range is cut

@@ -33,7 +33,8 @@ func (f *folding) rosterItemSet(r *event.RosterItemSet) {
 // rosterItemRemoved removes an item and ends the subscription both ways (RFC
 // 6121, section 2.5).
 func (f *folding) rosterItemRemoved(r *event.RosterItemRemoved) {
-	next, cancel, ok := f.item(jid.FromCanonical(r.GetContact()).Bare()).Remove(f.offset)
+	before := f.item(jid.FromCanonical(r.GetContact()).Bare())
+	next, cancel, ok := before.Remove(f.offset)
 	if !ok {
 		f.answer(r.GetResource(), r.GetRequestId(), "item-not-found")
 		return
@@ -41,6 +42,7 @@ func (f *folding) rosterItemRemoved(r *event.RosterItemRemoved) {
 	f.keep(next)
 	f.push(next, false)
 	f.answer(r.GetResource(), r.GetRequestId(), "")
+	f.cancelled(before, next)
 	for _, v := range cancel {
 		f.send(next.Contact, v, nil)
 	}
@@ -70,14 +72,7 @@ func (f *folding) subscriptionSent(r *event.SubscriptionSent) {
 	if next.State != before.State {
 		f.keep(next)
 		f.push(next, !roster.Visible(before, next))
-		f.granted(before, next)
-	}
-}
-
-// granted forgets what a contact that is a subscriber from now on needs not.
-func (f *folding) granted(before, next roster.Item) {
-	if next.State&^before.State&subscription.From != 0 {
-		f.forgetDirected(next.Contact)
+		f.cancelled(before, next)
 	}
 }
 
@@ -107,7 +102,7 @@ func (f *folding) subscriptionReceived(r *event.SubscriptionReceived) {
 	if next.State != before.State {
 		f.keep(next)
 		f.push(next, !roster.Visible(before, next))
-		f.granted(before, next)
+		f.cancelled(before, next)
 	}
 	if reply := subscription.Reply(before.State, v); reply != 0 {
 		f.send(contact, reply, nil)

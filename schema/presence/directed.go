@@ -6,9 +6,9 @@ import (
 )
 
 // Directed tells of each resource, by its name, to whom it sent directed
-// available presence without their being subscribers: bare or full JIDs. They
-// must hear when it becomes unavailable (RFC 6121, section 4.6.3). Use Add to
-// put a target in; the zero value reads as empty.
+// available presence: bare or full JIDs. They must hear when it becomes
+// unavailable (RFC 6121, section 4.6.3). Use Add to put a target in; the zero
+// value reads as empty.
 type Directed map[string]map[string]struct{}
 
 // Has tells whether target is noted.

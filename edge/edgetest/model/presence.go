@@ -72,6 +72,22 @@ func (m *Model) endDirected(s *Session) {
 	}
 }
 
+// cancelled ends what a's sessions directed to an account that was a subscriber
+// (section 4.6.1).
+func (m *Model) cancelled(a *account, before item, b *account) {
+	if !before.from || a.contact(b.name).from {
+		return
+	}
+	for _, s := range a.sessions {
+		for _, to := range slices.Sorted(maps.Keys(s.directed)) {
+			if name, _ := split(to); name == b.name {
+				delete(s.directed, to)
+				m.direct(s, to, nil)
+			}
+		}
+	}
+}
+
 // sendsDirected is presence to one other (section 4.6.3).
 func (m *Model) sendsDirected(a *account, s *Session, to string, p *Seen) {
 	name, _ := split(to)
@@ -81,7 +97,7 @@ func (m *Model) sendsDirected(a *account, s *Session, to string, p *Seen) {
 		return
 	case p == nil:
 		delete(s.directed, to)
-	case !(s.Available && !s.invisible && (name == a.name || a.contact(name).from)):
+	default:
 		s.directed[to] = true
 	}
 	m.direct(s, to, p)

@@ -27,6 +27,7 @@ func (m *Model) sends(a *account, s *Session, verb, to string) {
 		i.askIn, i.from, i.approved = false, false, false
 	}
 	m.part(a, before, b)
+	m.cancelled(a, before, b)
 	if routed {
 		m.receives(b, verb, a)
 	}
@@ -79,6 +80,7 @@ func (m *Model) receives(b *account, verb string, a *account) {
 	if *i == before {
 		return
 	}
+	m.cancelled(b, before, a)
 	for _, s := range b.sessions {
 		switch told := verb + " " + a.bare; {
 		case s.Interested: // sections 3.1.6, 3.2.3, 3.3.3
@@ -91,15 +93,13 @@ func (m *Model) receives(b *account, verb string, a *account) {
 }
 
 // appear shows a's available resources to b (section 3.1.5), whatever
-// directed presence it got before. It hears broadcasts from now on (section
-// 4.6.1); a resource of it that is not available does not.
+// directed presence it got before (section 4.6.1).
 func (m *Model) appear(a, b *account) {
 	for _, s := range a.sessions {
 		if !s.Available || s.invisible {
 			continue
 		}
 		m.show(a, s, b, &s.said)
-		delete(s.directed, b.name)
 	}
 }
 
@@ -152,6 +152,7 @@ func (m *Model) removes(a *account, contact string) bool {
 	before := *i
 	*i = item{}
 	m.part(a, before, b)
+	m.cancelled(a, before, b)
 	a.push(m, contact)
 	if before.to || before.askOut {
 		m.receives(b, "unsubscribe", a)
