@@ -39,6 +39,7 @@ func (s *session) appears(q query) {
 	if was == invisible || was == unasked && s.local.policy.Load().Invisible(s.resource) {
 		s.presence = nil
 		s.available.Store(false)
+		s.forgetGiven()
 	}
 	s.visibility = visible
 	s.unprobed.Store(false)

@@ -364,3 +364,31 @@ func TestPoliciesHoldForNodes(t *testing.T) {
 	p.hears("romeo/orchard")
 	p.asks("romeo/orchard", "get", juliet, last, failure("auth", "forbidden"))
 }
+
+// A session that goes on at another edge wants what it wanted, and hears what
+// it missed.
+func TestNewsAfterResumptionElsewhere(t *testing.T) {
+	p := newPlay(t, edge.Options{})
+	two := p.second(edge.Options{})
+	p.create("juliet", "romeo")
+	p.house.Befriend("juliet", "romeo")
+	p.dial("juliet/balcony")
+	p.online("romeo/orchard")
+	if err := p.house.Learn(t.Context(), "sha-1", "v", []string{"mood+notify"}); err != nil {
+		t.Fatal(err)
+	}
+	id := p.enable("romeo/orchard")
+	p.send("romeo/orchard", "<presence><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:exodus' ver='v'/></presence>")
+	p.heard("romeo/orchard")
+	p.breaks("romeo/orchard")
+	p.asks("juliet/balcony", "set", "", publish("mood", "1", mood), "result ")
+	if st := p.comeBack(two, "romeo/orchard", id, 0); st.Local != "resumed" {
+		t.Fatal(edgetest.Text(st))
+	}
+	said := func(id string) string {
+		return news("juliet", "romeo/orchard", "<items node='mood'>"+item(id, mood)+"</items>")
+	}
+	p.until("romeo/orchard", said("1"))
+	p.asks("juliet/balcony", "set", "", publish("mood", "2", mood), "result ")
+	p.until("romeo/orchard", said("2"))
+}

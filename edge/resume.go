@@ -157,6 +157,7 @@ func (s *session) goOn(st *stream.Stream, was *Session, r *Roster) bool {
 			gone(it.GetContact())
 		}
 	}
+	s.hearCaps(was.Presence.GetPayload()) // last items tell what it missed of nodes
 	// It is what it was. Who has seen it all the while hears nothing.
 	available := &event.PresenceAvailable{Resource: s.resource, Presence: was.Presence}
 	s.presence = s.stamp(&event.Event{Kind: &event.Event_PresenceAvailable{PresenceAvailable: available}})
