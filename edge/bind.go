@@ -176,6 +176,9 @@ func (s *session) greet(st *stream.Stream) {
 		if b != nil && b.SM != nil {
 			inner = s.startSM(nil, b.SM.Resume, b.SM.Max)
 		}
+		if b != nil && b.Inactive {
+			s.setInactive(true)
+		}
 		done <- s.out.open(st.AppendBound(nil, s.full, inner))
 	})
 	if !<-done {

@@ -60,6 +60,9 @@ func (l *local) deliverCarbon(b *batch, c *wire.Carbon) {
 		if !c.GetSent() && !l.policy.Load().Allows(privacy.Message, s.resource, jid.FromCanonical(c.GetFrom())) {
 			continue
 		}
+		if s.inactive.Load() && unimportant(c.GetMessage()) {
+			continue
+		}
 		if said == nil {
 			said = l.prepareCarbon(c)
 		}

@@ -146,7 +146,7 @@ func (o *outbound) attach(conn net.Conn, said func(dst []byte) []byte, h uint32)
 		return sent, false
 	}
 	told := o.sm.ack(h)
-	o.conn, o.away, o.unread = conn, false, false
+	o.conn, o.away, o.unread, o.quiet = conn, false, false, false
 	o.buf = append(said(takeBuffer()), o.sm.kept[o.sm.start:]...)
 	if o.sm.asked(); o.sm.sent != o.sm.acked {
 		o.buf = append(o.buf, askForAck...)

@@ -28,6 +28,7 @@ type outbound struct {
 	late    []latePresence        // conflated, oldest first
 	sm      *unacked              // nil without stream management
 	away    bool                  // there is no connection: stanzas are kept in sm alone
+	quiet   bool                  // the client is inactive: presence waits for what is worth waking it
 	latest  map[string]int        // full JID -> place in late
 	writing bool                  // a flusher runs
 	dirty   bool                  // waits for a batch to end
@@ -118,6 +119,9 @@ func (o *outbound) write(b *batch, encode func(dst []byte) []byte, r receipt) bo
 	if o.buf == nil {
 		o.buf = takeBuffer()
 	}
+	if o.quiet && !o.away {
+		o.drainLate(true)
+	}
 	n := len(o.buf)
 	o.buf = encode(o.buf)
 	if o.sm != nil {
@@ -158,7 +162,7 @@ func (o *outbound) waits() int {
 
 // crowded tells whether presence is to be conflated. o.mu is held.
 func (o *outbound) crowded() bool {
-	return len(o.buf) >= o.limits.soft || o.away || o.sm != nil && o.sm.size() >= o.limits.soft
+	return len(o.buf) >= o.limits.soft || o.away || o.quiet || o.sm != nil && o.sm.size() >= o.limits.soft
 }
 
 // lateCost is what a conflated presence counts for, in bytes.
@@ -198,7 +202,9 @@ func (o *outbound) presence(b *batch, full string, p *stanza.Prepared, to string
 		o.fail(true)
 		return
 	}
-	o.wake(b)
+	if !o.quiet {
+		o.wake(b)
+	}
 }
 
 func (o *outbound) wake(b *batch) {

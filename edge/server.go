@@ -70,8 +70,8 @@ func New(o Options) (*Server, error) {
 	}
 	o.Stream.Domain = o.Domain
 	o.Stream.After.Bytes = o.MaxStanza
-	o.Stream.Carbons, o.Stream.SM = true, true
-	o.Stream.Features = append(slices.Clone(o.Stream.Features), "<sm xmlns='"+stanza.NSSM+"'/>"...)
+	o.Stream.Carbons, o.Stream.SM, o.Stream.CSI = true, true, true
+	o.Stream.Features = append(slices.Clone(o.Stream.Features), "<sm xmlns='"+stanza.NSSM+"'/><csi xmlns='"+stanza.NSCSI+"'/>"...)
 	s := &Server{opts: o, log: o.Logger, metrics: newMetrics(o.Registry), sessions: make(map[*session]struct{}), started: time.Now()}
 	ver, err := capsVer(s.info(atServer), sha1.New)
 	if err != nil {

@@ -32,6 +32,7 @@ type session struct {
 	// availableSince is an offset of its account's history at which it had
 	// become so, before anything that it was given since.
 	availableSince atomic.Int64
+	inactive       atomic.Bool  // its client says that nobody looks at it (XEP-0352)
 	echo           atomic.Bool  // waits for its own unavailable presence
 	asked          bool         // was given the requests that waited when it became available; guarded by local.mu
 	carbons        atomic.Bool  // gets copies of its account's messages (XEP-0280)
@@ -165,6 +166,10 @@ func (s *session) take(st *stanza.Stanza) {
 	defer s.press()
 	if st.Kind == stanza.Other && st.Space == stanza.NSSM {
 		s.takeSM(st)
+		return
+	}
+	if st.Kind == stanza.Other && st.Space == stanza.NSCSI {
+		s.takeCSI(st)
 		return
 	}
 	if s.sm != nil {

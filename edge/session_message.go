@@ -80,6 +80,9 @@ func (l *local) deliverMessage(b *batch, m *wire.Message) {
 			continue
 		}
 		s := l.bound(binding)
+		if s != nil && s.inactive.Load() && !m.GetStored() && unimportant(msg) {
+			continue
+		}
 		if s == nil || m.GetStored() && !l.take(m.GetOffset(), binding) {
 			continue
 		}

@@ -229,6 +229,10 @@ func (s *session) resume() {
 			return
 		}
 		s.sm.back = nil
+		if s.paused != nil {
+			s.paused.stanzas = nil // not counted: the client sends them again
+		}
+		s.inactive.Store(false)
 		said := func(dst []byte) []byte {
 			return c.answer(dst, appendCount(nil, "resumed", s.sm.in, c.previd))
 		}
