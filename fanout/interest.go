@@ -49,6 +49,11 @@ func (p *partition) interest(e *peer, in *wire.Interest) {
 			p.routes[name] = append(edges, e)
 		}
 		a.accounts = append(a.accounts, name)
+		if c := p.lets(name); c != nil {
+			// Frames flow before the answer, and must not go by a policy that the
+			// edge has from an earlier worker.
+			p.send(e, audienceItem(name, p.next-1, c.Policy()))
+		}
 		for _, follower := range f.GetFollowers() {
 			if follower == name {
 				a.selves = append(a.selves, name)

@@ -163,9 +163,7 @@ func (p *partition) policyChanged(name string, c *event.PolicyChanged) {
 func (p *partition) enforce(offset int64, name string, g *guard, policy *event.Policy) {
 	if !proto.Equal(policy, g.policy.Policy()) {
 		g.policy = privacy.New(policy)
-		i := item{kind: kindAudience, pins: name + "/", bytes: frame(&wire.Frame{What: &wire.Frame_Audience{Audience: &wire.Audience{
-			Account: name, Offset: offset, Policy: policy,
-		}}})}
+		i := audienceItem(name, offset, policy)
 		for _, e := range p.routes[name] {
 			p.send(e, i)
 		}
@@ -182,6 +180,12 @@ func (p *partition) enforce(offset int64, name string, g *guard, policy *event.P
 		g.withheld = -1
 	}
 	p.route(a)
+}
+
+func audienceItem(name string, offset int64, policy *event.Policy) item {
+	return item{kind: kindAudience, pins: name + "/", bytes: frame(&wire.Frame{What: &wire.Frame_Audience{Audience: &wire.Audience{
+		Account: name, Offset: offset, Policy: policy,
+	}}})}
 }
 
 // routed decides on a message as the fold does. Where the policy is in doubt

@@ -90,6 +90,23 @@ func TestPolicyKeepsTheOrderOfTheLog(t *testing.T) {
 	}
 }
 
+// An edge that begins to listen hears the policies before anything else: it may
+// have others from an earlier worker.
+func TestPolicyComesBeforeTheAnswer(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, juliet)
+	e.bind(juliet, "balcony").block(romeo)
+	e.lets(juliet, privacy.Message, "", romeo, false)
+	again := w.attach("e2", 1)
+	again.follow(juliet, romeo)
+	if got := again.order("audience", "answer [juliet"); len(got) != 2 || !strings.HasPrefix(got[0], "audience") {
+		t.Errorf("heard %q", got)
+	}
+}
+
 // A session that goes on with an earlier one keeps what that had; one that
 // takes its resource does not, and inherits no presence that was hidden.
 func TestSessionsPolicyEnds(t *testing.T) {
