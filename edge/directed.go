@@ -26,8 +26,7 @@ type directed struct {
 // section 4.6), unless they were given newer presence of the same full JID.
 func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 	from, target := jid.FromCanonical(d.GetFrom()), directedTo{d.GetFrom(), d.GetResource()}
-	told := l.server.followedOf(from.Bare().String()).told(from.Bare().String(), from.Resource(), l)
-	if told > d.GetVersion() {
+	if l.server.followedOf(from.Bare().String()).told(from.Bare().String(), from.Resource(), l) > d.GetVersion() {
 		return
 	}
 	said := preparePresence(d.GetFrom(), d.GetAvailable(), d.GetPresence())
@@ -39,8 +38,8 @@ func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 		}
 		taken = true
 		if d.GetResource() == "" && !s.available.Load() || d.GetResource() != "" && s.resource != d.GetResource() ||
-			l.hasDirected(s, target, d.GetVersion()) || told == d.GetVersion() && s.available.Load() {
-			continue // it was given that, or the same end as a broadcast
+			l.hasDirected(s, target, d.GetVersion()) {
+			continue
 		}
 		to := l.bare
 		if d.GetResource() != "" {
@@ -63,6 +62,18 @@ func (l *local) hasDirected(s *session, to directedTo, version int64) bool {
 	defer l.directedMu.Unlock()
 	return l.directed[to].version >= version ||
 		l.directed[directedTo{to.from, ""}].version > version || l.directed[directedTo{to.from, s.resource}].version > version
+}
+
+// toldEnd notes that all sessions that take presence were told the end of a full
+// JID by a broadcast: if it also directed presence to all of them, they need
+// not hear the same end again.
+func (l *local) toldEnd(full string, version int64) {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	to := directedTo{full, ""}
+	if d, ok := l.directed[to]; ok && d.available && d.version < version {
+		l.directed[to] = directed{version, d.offset, false}
+	}
 }
 
 // overtaken tells whether the session was given directed presence of the full

@@ -256,15 +256,20 @@ func (f *followed) set(b *batch, w *watched, p *wire.Presence) {
 		if !fo.admitted {
 			continue
 		}
+		all := !r.available
 		for _, s := range fo.local.sessions() {
 			// Who went offline hears its own farewell (RFC 6121, section 4.5.2).
 			if !fo.passes(r, s) || fo.local.overtaken(s, r.full, max(r.version, fo.since)) {
+				all = false
 				continue
 			}
 			if s.available.Load() || !r.available && fo.local.bare == w.bare && s.resource == r.resource && s.echo.CompareAndSwap(true, false) {
 				s.out.presence(b, r.full, said, fo.local.bare)
 				n++
 			}
+		}
+		if all {
+			fo.local.toldEnd(r.full, r.version)
 		}
 	}
 	f.metrics.deliveredSince(p.GetAt(), n)
