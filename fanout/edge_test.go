@@ -236,7 +236,13 @@ type session struct {
 }
 
 func (e *edge) bind(account, resource string) *session {
-	ev := &event.Event{Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{Resource: resource, Edge: e.id, Epoch: e.epoch}}}
+	return e.begin(account, &event.ResourceBound{Resource: resource})
+}
+
+// begin binds as b says.
+func (e *edge) begin(account string, b *event.ResourceBound) *session {
+	b.Edge, b.Epoch = e.id, e.epoch
+	resource, ev := b.GetResource(), &event.Event{Kind: &event.Event_ResourceBound{ResourceBound: b}}
 	offset := e.w.write(e.origin(), account, ev)
 	return &session{e, account, resource, ev.Id, offset}
 }

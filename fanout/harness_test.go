@@ -393,9 +393,9 @@ func (w *world) store(b *pgx.Batch, n int32, s *account.State) {
 		if payload == nil {
 			payload = []byte{}
 		}
-		b.Queue(`INSERT INTO views.resource VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16)`,
+		b.Queue(`INSERT INTO views.resource VALUES ($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,$14,$15,$16,$17)`,
 			name, r.Name, n, [16]byte(r.Binding), r.Edge, int64(r.Epoch), r.Available, r.Show, r.Status, int16(r.Priority),
-			payload, r.Lang, r.ID, r.Version, r.Bound, r.Since)
+			payload, r.Lang, r.ID, r.Version, r.Bound, r.Since, r.Inherited)
 	}
 	for contact, i := range s.Roster {
 		b.Queue(`INSERT INTO views.roster_item VALUES ($1,$2,$3,$4,$5,$6,$7,$8)`,

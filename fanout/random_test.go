@@ -150,7 +150,7 @@ func (c *chaos) step() {
 	case n >= 100 && len(c.sessions) > 0:
 		c.privacy(c.someSession())
 	case n < 15:
-		c.sessions = append(c.sessions, c.edge().bind(c.name(), string(rune('a'+c.IntN(3)))))
+		c.sessions = append(c.sessions, c.edge().begin(c.name(), &event.ResourceBound{Resource: string(rune('a' + c.IntN(3))), Inherits: c.IntN(2) == 0}))
 	case n < 40 && len(c.sessions) > 0:
 		c.someSession().available(int32(c.IntN(4)-1), fmt.Sprint(n))
 	case n < 45 && len(c.sessions) > 0:

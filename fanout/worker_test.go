@@ -2,6 +2,7 @@ package fanout_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -107,6 +108,56 @@ func TestSupersededAndLateFarewell(t *testing.T) {
 	defer e1.mu.Unlock()
 	if r := e1.registers[juliet+"/balcony"]; r.GetVersion() != end || !r.GetAvailable() {
 		t.Errorf("register %v", r)
+	}
+}
+
+// Who comes back and is what it was is no news to anybody; it takes messages
+// once it has said so. The session before it ends all the same.
+func TestInheritedPresence(t *testing.T) {
+	for _, resumed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("resumed=%v", resumed), func(t *testing.T) {
+			w := newWorld(t)
+			w.create(juliet)
+			w.work("w", nil, all...)
+			e1, e2 := w.attach("e1", 1), w.attach("e2", 1)
+			e1.follow(juliet, juliet)
+			e2.follow(juliet, juliet)
+			old := e1.bind(juliet, "balcony")
+			version := old.available(1, "here")
+			e1.hears("presence juliet@x/balcony true here")
+			back := func(last *session) *event.ResourceBound {
+				b := &event.ResourceBound{Resource: "balcony", Inherits: !resumed}
+				if resumed {
+					b.Resumes = last.binding
+				}
+				return b
+			}
+			now := e2.begin(juliet, back(old))
+			e1.hears("superseded juliet@x")
+			if resumed { // by one that comes too late: it is bound to nothing
+				late := e1.begin(juliet, back(old))
+				late.available(1, "late")
+			}
+			w.message(juliet, "", "waits")
+			now.available(1, "here")
+			e2.hears("message waits")
+			end := now.available(1, "gone to bed")
+			e2.hears("presence juliet@x/balcony true gone to bed")
+			e1.hears("presence juliet@x/balcony true gone to bed")
+			for _, e := range []*edge{e1, e2} {
+				e.mu.Lock()
+				n := 0
+				for _, line := range e.heard {
+					if strings.HasPrefix(line, "presence juliet@x/balcony") {
+						n++
+					}
+				}
+				if got := e.registers[juliet+"/balcony"].GetVersion(); got != end || n != 2 {
+					t.Errorf("%s heard %d changes, the last of %d: %q, since %d", e.id, n, got, e.heard, version)
+				}
+				e.mu.Unlock()
+			}
+		})
 	}
 }
 
