@@ -8,12 +8,14 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
 	"github.com/rollcall/rollcall/ingest/eventlog"
 	"github.com/rollcall/rollcall/projector/history"
 	"github.com/rollcall/rollcall/projector/replay"
+	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/topic"
 )
@@ -199,6 +201,23 @@ func (c *replayState) Run(ctx context.Context, out io.Writer) error {
 		}
 		for _, offset := range slices.Sorted(maps.Keys(s.Inbox)) {
 			fmt.Fprintf(out, "  inbox     %d from %s at %s\n", offset, s.Inbox[offset].Accepted.GetFrom(), s.Inbox[offset].At.Format(time.RFC3339))
+		}
+		for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
+			n := s.Nodes[name]
+			fmt.Fprintf(out, "  node      %s: access %s, %d of %d items\n", name, strings.ToLower(strings.TrimPrefix(event.Access(n.Access).String(), "ACCESS_")), len(n.Items), n.Keeps())
+			for _, i := range n.Items {
+				fmt.Fprintf(out, "    item    %s, version %d, %d bytes\n", i.ID, i.Version, len(i.Payload))
+			}
+		}
+		var kept []string
+		for key, e := range s.Storage {
+			space := strings.ToLower(strings.TrimPrefix(key.Space.String(), "SPACE_"))
+			kept = append(kept, fmt.Sprintf("  kept      %s, version %d, %d bytes\n", strings.TrimSpace(space+" "+key.Name), e.Version, len(e.Payload)))
+		}
+		slices.Sort(kept)
+		fmt.Fprint(out, strings.Join(kept, ""))
+		if s.Departed.At != 0 {
+			fmt.Fprintf(out, "  left at   %s, status %q\n", time.UnixMicro(s.Departed.At).UTC().Format(time.RFC3339), s.Departed.Status)
 		}
 		return nil
 	})

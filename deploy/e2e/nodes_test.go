@@ -137,6 +137,12 @@ func TestNodes(t *testing.T) {
 		does(juliet, "get", "<query xmlns='jabber:iq:private'><notes xmlns='urn:n'/></query>", "dear")
 	}
 	look()
+	said, err := s.rollcall(t, "replay", "state", "juliet@localhost")
+	for _, want := range []string{"node      bookmarks: access owner, 20 of 1000 items", "item    room-19, version", "kept      vcard, version"} {
+		if err != nil || !strings.Contains(said, want) {
+			t.Errorf("the state has no %q: %v\n%s", want, err, said)
+		}
+	}
 	if said, err := s.rollcall(t, "replay", "rebuild", "--swap"); err != nil {
 		t.Errorf("rebuild: %v\n%s", err, said)
 	}

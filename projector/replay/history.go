@@ -161,6 +161,9 @@ func describe(e *event.Event) string {
 	case *event.Event_EdgeLost:
 		return fmt.Sprintf("edge %s/%d lost", k.EdgeLost.GetEdge(), k.EdgeLost.GetEpoch())
 	}
+	if text := describeNode(e); text != "" {
+		return text
+	}
 	return event.KindOf(e).String()
 }
 

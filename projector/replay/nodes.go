@@ -1,0 +1,36 @@
+package replay
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/rollcall/rollcall/schema/event"
+)
+
+// describeNode says in a line what an event says of nodes and storage, "" of
+// any other event.
+func describeNode(e *event.Event) string {
+	switch k := e.GetKind().(type) {
+	case *event.Event_NodeItemPublished:
+		p := k.NodeItemPublished
+		return fmt.Sprintf("publishes %s in %s (%s), %d bytes", p.GetId(), p.GetNode(), access(p.GetConfig().GetAccess()), len(p.GetPayload()))
+	case *event.Event_NodeItemRetracted:
+		return fmt.Sprintf("retracts %s from %s", k.NodeItemRetracted.GetId(), k.NodeItemRetracted.GetNode())
+	case *event.Event_NodeConfigured:
+		c := k.NodeConfigured
+		return fmt.Sprintf("configures %s: %s, %d items", c.GetNode(), access(c.GetConfig().GetAccess()), c.GetConfig().GetMaxItems())
+	case *event.Event_NodeDeleted:
+		if k.NodeDeleted.GetPurge() {
+			return "purges " + k.NodeDeleted.GetNode()
+		}
+		return "deletes " + k.NodeDeleted.GetNode()
+	case *event.Event_StorageSet:
+		s := k.StorageSet
+		return join("keeps "+strings.ToLower(strings.TrimPrefix(s.GetSpace().String(), "SPACE_")), s.GetName(), fmt.Sprintf("%d bytes", len(s.GetPayload())))
+	}
+	return ""
+}
+
+func access(a event.Access) string {
+	return strings.ToLower(strings.TrimPrefix(a.String(), "ACCESS_"))
+}
