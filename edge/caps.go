@@ -13,9 +13,11 @@ import (
 const capsNode = "https://github.com/rollcall/rollcall"
 
 const (
-	maxKnownCaps = 4096 // announcements that an edge remembers
-	maxWanted    = 128  // nodes that a client is notified of
-	maxCapsPart  = 512  // bytes of a hash's name, of a ver or a node
+	maxKnownCaps = 4096     // announcements that an edge remembers
+	maxWanted    = 128      // nodes that a client is notified of
+	maxCapsPart  = 512      // bytes of a hash's name, of a ver or a node
+	maxCapsInfo  = 16 << 10 // bytes of what is kept of one announcement
+	maxCapsAsked = 16       // times that a session's client is asked what it can do
 )
 
 // announced is by what a client tells what it can do (XEP-0115).
@@ -79,6 +81,7 @@ type clientCaps struct {
 	announced
 	node  string
 	query string // id of the iq by which the client is asked
+	asked int    // how often it was
 }
 
 // hearCaps takes note of what the client's presence announces. One that
@@ -91,6 +94,9 @@ func (s *session) hearCaps(payload []byte) {
 	heard := clientCaps{announced: announced{c.Attr("hash"), c.Attr("ver")}, node: c.Attr("node")}
 	if s.caps != nil && s.caps.announced == heard.announced || heard.ver == "" || max(len(heard.hash), len(heard.ver), len(heard.node)) > maxCapsPart {
 		return
+	}
+	if s.caps != nil {
+		heard.asked = s.caps.asked
 	}
 	s.caps = &heard
 	if capsHashes[heard.hash] == nil {
@@ -124,8 +130,12 @@ func (s *session) hearCaps(payload []byte) {
 	}()
 }
 
-// askCaps asks the client what it can do.
+// askCaps asks the client what it can do, unless it has changed its mind too
+// often.
 func (s *session) askCaps() {
+	if s.caps.asked++; s.caps.asked > maxCapsAsked {
+		return
+	}
 	s.caps.query = "caps-" + s.nextPush()
 	h := stanza.Header{Type: "get", ID: s.caps.query, From: s.server.opts.Domain, To: s.full}
 	payload := stanza.New(stanza.NSDiscoInfo, "query", "node", s.caps.node+"#"+s.caps.ver).Bytes()
@@ -154,7 +164,7 @@ func (s *session) takeCaps(st *stanza.Stanza, payload stanza.Child) {
 		}
 	}
 	a := s.caps.announced
-	if hash := capsHashes[a.hash]; hash != nil {
+	if hash := capsHashes[a.hash]; hash != nil && len(payload.Raw) <= maxCapsInfo {
 		if ver, err := capsVer(info, hash); err == nil && ver == a.ver {
 			s.wants(s.server.caps.learn(a, features))
 			go func() {

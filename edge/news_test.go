@@ -392,3 +392,45 @@ func TestNewsAfterResumptionElsewhere(t *testing.T) {
 	p.asks("juliet/balcony", "set", "", publish("mood", "2", mood), "result ")
 	p.until("romeo/orchard", said("2"))
 }
+
+// A client that announces ever more is not asked for ever, and what is too
+// much is not kept for others.
+func TestCapabilitiesAreBounded(t *testing.T) {
+	p := newPlay(t, edge.Options{})
+	p.online("juliet/balcony")
+	caps := func(ver string) string {
+		return "<presence><c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='urn:c' ver='" + ver + "'/></presence>"
+	}
+	asked := 0
+	count := func() {
+		for _, h := range p.heard("juliet/balcony") {
+			if strings.HasPrefix(h, "iq type=get id=caps-") {
+				asked++
+			}
+		}
+	}
+	for i := range 20 {
+		p.send("juliet/balcony", caps(fmt.Sprint(i)))
+		count() // what is read of each is posted by a goroutine of its own
+		edgetest.WaitFor(t, "it is asked or not", func() bool { count(); return asked == min(i+1, 16) })
+	}
+	count()
+	if asked != 16 {
+		t.Errorf("asked %d times", asked)
+	}
+	p.online("juliet/chamber")
+	features := "<feature var='mood+notify'/><feature var='" + strings.Repeat("x", 17<<10) + "'/>"
+	sum := sha1.Sum([]byte("mood+notify<" + strings.Repeat("x", 17<<10) + "<"))
+	ver := base64.StdEncoding.EncodeToString(sum[:])
+	p.send("juliet/chamber", caps(ver))
+	st := p.until("juliet/chamber", "iq type=get id=caps-")
+	p.send("juliet/chamber", "<iq type='result' id='"+st.ID+"' to='example.com'><query xmlns='http://jabber.org/protocol/disco#info'>"+features+"</query></iq>")
+	p.heard("juliet/chamber")
+	p.asks("juliet/chamber", "set", "", publish("mood", "1", mood), "result ")
+	if got := newsIn(append(p.aside, p.heard("juliet/chamber")...)); len(got) != 1 {
+		t.Errorf("it hears %q", got)
+	}
+	if _, known, _ := p.house.Features(t.Context(), "sha-1", ver); known {
+		t.Error("17 KiB are kept")
+	}
+}
