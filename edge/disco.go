@@ -48,8 +48,10 @@ func (s *session) discoInfo(q query) {
 		s.answer(q.Stanza, s.server.info(atServer).Set("node", name).Bytes())
 	case q.at == atSelf && name == "":
 		s.answer(q.Stanza, s.server.info(atSelf).Bytes())
-	case q.at == atServer || s.server.opts.Published == nil:
+	case q.at == atServer:
 		s.fail(q.Stanza, stanza.NewError(stanza.ItemNotFound, ""))
+	case s.server.opts.Published == nil:
+		s.fail(q.Stanza, stanza.NewError(stanza.ServiceUnavailable, ""))
 	case name == "":
 		s.askNodes(q, func(n *Nodes) {
 			if len(n.All) == 0 && !s.admittedTo(&n.Viewed) {
@@ -77,8 +79,10 @@ func (s *session) discoItems(q query) {
 	switch {
 	case q.at == atServer && name != "":
 		s.fail(q.Stanza, stanza.NewError(stanza.ItemNotFound, ""))
-	case q.at == atServer || s.server.opts.Published == nil:
+	case q.at == atServer || q.at == atSelf && s.server.opts.Published == nil:
 		s.answer(q.Stanza, items.Bytes())
+	case s.server.opts.Published == nil:
+		s.fail(q.Stanza, stanza.NewError(stanza.ServiceUnavailable, ""))
 	case name == "":
 		s.askNodes(q, func(n *Nodes) {
 			if len(n.All) == 0 && q.at == atOther && !s.admittedTo(&n.Viewed) {

@@ -153,6 +153,7 @@ type Options struct {
 	MaxStored    int           // elements that an account keeps, its vCard too; 100
 	MaxNodes     int           // nodes of an account; 200
 	MaxItems     int           // items of a node; 1000
+	MaxPublished int           // bytes of all items of an account; 32 MiB
 	MaxResources int           // sessions of one account here; 20
 	MaxStanza    int           // bytes of one stanza after login; 256 KiB
 	MaxUnbound   int           // connections that negotiate at the same time; 1024
@@ -187,6 +188,7 @@ func (o *Options) check() error {
 	num(&o.MaxStored, 100)
 	num(&o.MaxNodes, 200)
 	num(&o.MaxItems, 1000)
+	num(&o.MaxPublished, 32<<20)
 	num(&o.MaxResources, 20)
 	o.Limits.fill()
 	num(&o.MaxStanza, 256<<10)

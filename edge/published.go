@@ -65,6 +65,7 @@ type Node struct {
 	node.Node
 	Kept  int // items of the node in all
 	Nodes int // nodes of the account in all
+	Bytes int // of all items of the account; counted where no item is asked for
 }
 
 // Nodes are the nodes of an account.

@@ -84,6 +84,10 @@ func (s *session) publish(q query, c stanza.Child) {
 	inTurn(s, q.Stanza, func(ctx context.Context) (*Node, error) {
 		return s.server.opts.Published.Node(ctx, s.asks(q), name, nil, 0, 0)
 	}, func(t *turn, n *Node) {
+		if n.Bytes+len(payload) > s.server.opts.MaxPublished {
+			t.refuse(stanza.NewError(stanza.ResourceConstraint, "too much is published for this account"))
+			return
+		}
 		config := n.Config
 		if !n.There {
 			config = node.Default

@@ -103,6 +103,16 @@ func TestPublishAndRetrieve(t *testing.T) {
 	p.asks("romeo/orchard", "get", juliet, pubsub(""), failure("modify", "bad-request"))
 }
 
+// All that an account publishes together is bounded, too.
+func TestPublishedInAll(t *testing.T) {
+	p := lovers(t, edge.Options{MaxPublished: 2*len(mood) + 10})
+	p.asks("juliet/balcony", "set", "", publish("a", "1", mood), "result ")
+	p.asks("juliet/balcony", "set", "", publish("b", "1", mood), "result ")
+	p.asks("juliet/balcony", "set", "", publish("c", "1", mood), failure("wait", "resource-constraint"))
+	p.asks("juliet/balcony", "set", "", owner("<purge node='a'/>"), "result ")
+	p.asks("juliet/balcony", "set", "", publish("c", "1", mood), "result ")
+}
+
 // What is too much for one answer is left out, and the answer says so (6.5.4).
 func TestItemsAreTruncated(t *testing.T) {
 	p := lovers(t, edge.Options{SoftOutbound: 4000, HardOutbound: 16000})

@@ -36,6 +36,13 @@ func (h *House) Node(_ context.Context, q edge.Asked, name string, ids []string,
 	n, there := s.Nodes[name]
 	found := &edge.Node{Viewed: v, There: there, Node: n, Kept: len(n.Items), Nodes: len(s.Nodes)}
 	found.Items = nil
+	if most == 0 {
+		for _, other := range s.Nodes {
+			for _, i := range other.Items {
+				found.Bytes += len(i.Payload)
+			}
+		}
+	}
 	for _, i := range slices.Backward(n.Items) {
 		if len(ids) > 0 && !slices.Contains(ids, i.ID) {
 			continue

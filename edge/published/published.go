@@ -190,6 +190,7 @@ func (r *Reader) loadNode(ctx context.Context, all []nodeQuestion) ([]dated[*edg
 	(SELECT count(*) FROM views.node c WHERE c.account = q.account),
 	n.access, n.max_items, n.transient, n.no_last_item, n.version,
 	(SELECT count(*) FROM views.node_item c WHERE c.account = n.account AND c.node = n.node),
+	CASE q.most WHEN 0 THEN (SELECT coalesce(sum(octet_length(c.payload)), 0) FROM views.node_item c WHERE c.account = q.account) ELSE 0 END,
 	i.id, i.version, i.at, i.payload
 FROM `+questions+`, $4::text[], $5::text[], $6::bigint[], $7::bigint[]) WITH ORDINALITY
 	AS q (account, viewer, partition, node, ids, most, bytes, place)`+joined+`
@@ -221,7 +222,7 @@ ORDER BY q.place, i.version`,
 			at                     *time.Time
 			payload, policy        []byte
 		)
-		err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &policy, &v.Nodes, &access, &most, &transient, &noLast, &version, &v.Kept, &id, &itemVer, &at, &payload)
+		err := rows.Scan(&place, &next, &v.Exists, &v.Admitted, &policy, &v.Nodes, &access, &most, &transient, &noLast, &version, &v.Kept, &v.Bytes, &id, &itemVer, &at, &payload)
 		if err != nil {
 			return err
 		}

@@ -103,7 +103,7 @@ func TestNodes(t *testing.T) {
 		for _, i := range n.Items {
 			ids = append(ids, i.ID+"="+string(i.Payload))
 		}
-		return fmt.Sprint(n.Exists, n.Admitted, n.There, " ", n.Access, " ", n.Keeps(), " ", n.Kept, " of ", n.Nodes, " ", strings.Join(ids, " "))
+		return fmt.Sprint(n.Exists, n.Admitted, n.There, " ", n.Access, " ", n.Keeps(), " ", n.Kept, " of ", n.Nodes, " ", n.Bytes, " ", strings.Join(ids, " "))
 	}
 	for _, test := range []struct {
 		account, viewer, node string
@@ -111,15 +111,15 @@ func TestNodes(t *testing.T) {
 		most, bytes           int
 		want                  string
 	}{
-		{"juliet", "romeo", "mood", nil, 9, 1000, `true true true 1 3 3 of 4 z=<z/> a=<aaaa/> m"\=<m/>`},
-		{"juliet", "romeo", "mood", nil, 2, 1000, `true true true 1 3 3 of 4 a=<aaaa/> m"\=<m/>`},
-		{"juliet", "romeo", "mood", nil, 9, 5, `true true true 1 3 3 of 4 a=<aaaa/> m"\=<m/>`},
-		{"juliet", "romeo", "mood", nil, 9, 1, `true true true 1 3 3 of 4 m"\=<m/>`},
-		{"juliet", "romeo", "mood", []string{`m"\`, "none"}, 9, 1000, `true true true 1 3 3 of 4 m"\=<m/>`},
-		{"juliet", "juliet", "quiet", nil, 0, 0, "true true true 1 0 1 of 4 "},
-		{"juliet", "nurse", "own", nil, 1, 1, "true false true 3 1 1 of 4 1=<w/>"},
-		{"juliet", "nurse", "none", nil, 1, 1, "true false false 0 1 0 of 4 "},
-		{"nobody", "nurse", "none", nil, 1, 1, "false false false 0 1 0 of 0 "},
+		{"juliet", "romeo", "mood", nil, 9, 1000, `true true true 1 3 3 of 4 0 z=<z/> a=<aaaa/> m"\=<m/>`},
+		{"juliet", "romeo", "mood", nil, 2, 1000, `true true true 1 3 3 of 4 0 a=<aaaa/> m"\=<m/>`},
+		{"juliet", "romeo", "mood", nil, 9, 5, `true true true 1 3 3 of 4 0 a=<aaaa/> m"\=<m/>`},
+		{"juliet", "romeo", "mood", nil, 9, 1, `true true true 1 3 3 of 4 0 m"\=<m/>`},
+		{"juliet", "romeo", "mood", []string{`m"\`, "none"}, 9, 1000, `true true true 1 3 3 of 4 0 m"\=<m/>`},
+		{"juliet", "juliet", "quiet", nil, 0, 0, "true true true 1 0 1 of 4 27 "},
+		{"juliet", "nurse", "own", nil, 1, 1, "true false true 3 1 1 of 4 0 1=<w/>"},
+		{"juliet", "nurse", "none", nil, 1, 1, "true false false 0 1 0 of 4 0 "},
+		{"nobody", "nurse", "none", nil, 1, 1, "false false false 0 1 0 of 0 0 "},
 	} {
 		n, err := r.Node(t.Context(), of(test.account, test.viewer, 0), test.node, test.ids, test.most, test.bytes)
 		if err != nil {
