@@ -31,6 +31,7 @@ func TestClients(t *testing.T) {
 		"converse.js in Chromium": converse,
 		"@xmpp/client by a token": xmppjs,
 		"go-sendxmpp":             goSendxmpp,
+		"slixmpp":                 slixmpp,
 	} {
 		t.Run(name, func(t *testing.T) { play(t, s) })
 	}

@@ -17,6 +17,9 @@ type Random struct {
 	edges int
 	n     int
 	burst int
+
+	// Alone leaves bursts out, Immortal edges that die.
+	Alone, Immortal bool
 }
 
 // NewRandom makes one that follows a model.
@@ -28,7 +31,7 @@ func pick[T any](r *rand.Rand, of ...T) T { return of[r.IntN(len(of))] }
 
 // Next gives what to do next: a command, or a burst of them.
 func (g *Random) Next() []model.Command {
-	if g.r.IntN(12) == 0 {
+	if !g.Alone && g.r.IntN(12) == 0 {
 		if all := g.makeBurst(2 + g.r.IntN(6)); len(all) > 0 {
 			return all
 		}
@@ -140,7 +143,7 @@ func (g *Random) one() model.Command {
 		return do("cut")
 	case n < 97:
 		return do("close")
-	case n < 98:
+	case n < 98 && !g.Immortal:
 		c.Who = "edge"
 		return do("kill", strconv.Itoa(r.IntN(g.edges)))
 	}
