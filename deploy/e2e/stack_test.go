@@ -31,6 +31,7 @@ import (
 type stack struct {
 	dir, kafka string
 	flags      []string // further ones
+	env        []string // settings of what it starts
 	base       int
 	cmd        *exec.Cmd
 	ended      chan struct{} // closed when the process is gone
@@ -124,7 +125,7 @@ func (s *stack) start(t *testing.T) {
 		"--edges", "2", "--workers", "2", "--projectors", "2", "--kafka", s.kafka, "--insecure-auth",
 		"--engines", local.DefaultEngines()}
 	s.cmd = exec.Command(binary, append(args, s.flags...)...)
-	s.cmd.Env = withoutOurs()
+	s.cmd.Env = append(withoutOurs(), s.env...)
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {

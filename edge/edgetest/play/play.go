@@ -57,6 +57,8 @@ func (p *Play) Do(c model.Command) error {
 	if err := p.act(c); err != nil {
 		return fmt.Errorf("%s: %w", c, err)
 	}
+	owner, _, _ := strings.Cut(c.Who, "/")
+	waited := c.Verb != "kill" && p.model.Waiting(owner) > 0
 	p.model.Do(c)
 	switch c.Verb {
 	case "message": // who takes it has it before its resources change
@@ -66,12 +68,14 @@ func (p *Play) Do(c model.Command) error {
 		if p.clients[c.Who] == nil {
 			return nil
 		}
-		user, _, _ := strings.Cut(c.Who, "/")
 		return p.eventually(func() error {
 			if err := p.clients[c.Who].settle(); err != nil {
 				return err
 			}
-			return errors.Join(p.same(c.Who), p.waiting(user))
+			if err := p.same(c.Who); err != nil || !waited {
+				return err
+			}
+			return p.waiting(owner)
 		})
 	}
 	return nil
@@ -132,6 +136,9 @@ func (p *Play) act(c model.Command) error {
 	}
 	if c.Verb == "visible" && p.model.Invisible(c.Who) {
 		clear(old.view) // it has to send presence anew
+	}
+	if c.Verb == "available" || c.Verb == "roster" {
+		return nil // nobody else's history has to do with it
 	}
 	return p.server.Settle()
 }
