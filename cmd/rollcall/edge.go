@@ -100,6 +100,7 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 		}
 		return nil
 	})
+	r.started()
 
 	// Streams to workers and the lease outlive the sessions.
 	after, stopAfter := context.WithCancel(context.WithoutCancel(ctx))

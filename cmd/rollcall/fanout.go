@@ -72,6 +72,7 @@ func (c *fanoutCommand) serve(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
+	r.started()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return worker.Run(ctx) })
 	g.Go(func() error { return keeper.Run(ctx) })

@@ -48,6 +48,7 @@ func (c *historyCommand) serve(ctx context.Context, r *role) error {
 	}
 	r.admin.want("clickhouse", conn.Ping)
 	r.admin.want("history", func(context.Context) error { return h.Health() })
+	r.started()
 	return h.Run(ctx)
 }
 

@@ -146,6 +146,25 @@ func TestAdminPort(t *testing.T) {
 	}
 }
 
+// Whoever waits for /readyz finds the ports open: a role that has connected,
+// but not told all that it needs, is not ready.
+func TestARoleIsReadyOnceItHasStarted(t *testing.T) {
+	r := &role{admin: newAdmin()}
+	r.admin.want("start", r.start)
+	get := func() int {
+		w := httptest.NewRecorder()
+		r.admin.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/readyz", nil))
+		return w.Code
+	}
+	if code := get(); code != http.StatusServiceUnavailable {
+		t.Errorf("before: %d", code)
+	}
+	r.started()
+	if code := get(); code != http.StatusOK {
+		t.Errorf("after: %d", code)
+	}
+}
+
 func TestATakenAdminPortEndsTheRole(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -34,5 +34,6 @@ func (c *projectorCommand) serve(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
+	r.started()
 	return p.Run(ctx)
 }

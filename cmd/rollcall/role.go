@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
@@ -29,13 +30,15 @@ type role struct {
 	offsets    *eventlog.Admin
 	partitions int // of the topic account
 	appender   *eventlog.Appender
+	serves     atomic.Bool // see started
 
 	inner     errgroup.Group // what outlives the role's own work: appender, admin port
 	stopInner context.CancelFunc
 }
 
 // begin opens the admin port, connects to Postgres and Kafka, and waits for
-// both while ctx lasts. The role is to be ended.
+// both while ctx lasts. The role is not ready until it has started, and is to
+// be ended.
 func (f *roleFlags) begin(ctx context.Context, connections int32) (*role, error) {
 	listener, err := f.listen()
 	if err != nil {
@@ -43,7 +46,7 @@ func (f *roleFlags) begin(ctx context.Context, connections int32) (*role, error)
 	}
 	inner, stop := context.WithCancel(context.WithoutCancel(ctx))
 	r := &role{flags: f, log: slog.Default().With("id", f.ID), admin: newAdmin(), stopInner: stop}
-	r.admin.want("start", func(context.Context) error { return errors.New("still starting") })
+	r.admin.want("start", r.start)
 	if listener != nil {
 		r.inner.Go(func() error { return r.admin.serve(inner, listener) })
 	}
@@ -52,8 +55,19 @@ func (f *roleFlags) begin(ctx context.Context, connections int32) (*role, error)
 	}
 	r.inner.Go(func() error { return r.appender.Run(inner) })
 	r.admin.want("postgres", r.pool.Ping)
-	r.admin.want("start", func(context.Context) error { return nil })
 	return r, nil
+}
+
+// started says that the role's ports are open, and that all else that its
+// readiness depends on is wanted.
+func (r *role) started() { r.serves.Store(true) }
+
+// start tells what is missing until then.
+func (r *role) start(context.Context) error {
+	if !r.serves.Load() {
+		return errors.New("still starting")
+	}
+	return nil
 }
 
 func (r *role) connect(ctx context.Context, connections int32) (err error) {
