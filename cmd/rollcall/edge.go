@@ -85,7 +85,9 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 	server, err := edge.New(edge.Options{
 		ID: c.ID, Domain: c.Domain, Partitions: r.partitions, Listen: listen,
 		Web: edge.WebOptions{URL: c.WebsocketURL, Origins: c.WebsocketOrigins},
-		Log: writer, Lease: keeper, Links: links, Rosters: reader, Accounts: store, Sessions: sessions.New(r.pool, r.offsets), Published: published.New(r.pool), Stream: negotiate,
+		Log: writer, Lease: keeper, Links: links,
+		Rosters: reader, Accounts: store, Sessions: sessions.New(r.pool, r.offsets), Published: published.New(r.pool),
+		Stream: negotiate, Version: version,
 		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza, Limits: c.limits(),
 		Grace: off(c.Grace), ResumeFor: off(c.ResumeFor),
 		Logger: r.log, Registry: r.admin.registry,
