@@ -40,8 +40,8 @@ func (g *Random) Next() []model.Command {
 }
 
 // makeBurst makes commands of which the log's order says what comes of them:
-// nobody directs presence to a person whose resources come or go, or whose
-// subscriptions change, at the same time.
+// nobody directs presence to a person whose resources come or go, or who gets a
+// subscription, at the same time.
 func (g *Random) makeBurst(n int) (all []model.Command) {
 	g.burst++
 	moved, addressed, related := make(map[string]bool), make(map[string]bool), make(map[string]bool)
@@ -60,7 +60,8 @@ func (g *Random) makeBurst(n int) (all []model.Command) {
 				continue
 			}
 			addressed[to] = true
-		case "subscribe", "subscribed", "unsubscribe", "unsubscribed", "remove":
+		case "unsubscribe", "unsubscribed", "remove":
+		case "subscribe", "subscribed":
 			if addressed[name] || addressed[c.Args[0]] {
 				continue
 			}
