@@ -100,14 +100,18 @@ func TestASlowReaderGetsTheNewestPresence(t *testing.T) {
 			t.Fatalf("%d bytes wait", waits)
 		}
 	}
-	o.close([]byte("</stream:stream>"))
 	d := stanza.NewDecoder(io.MultiReader(strings.NewReader("<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>"), client), stanza.Limits{})
 	if _, err := d.Open(); err != nil {
 		t.Fatal(err)
 	}
 	last := make(map[string]int)
-	count := 0
+	count, newest := 0, 0
 	for {
+		if newest == names {
+			// All is there: what follows is the end alone, which may take no longer than partTime.
+			newest = 0
+			o.close([]byte("</stream:stream>"))
+		}
 		st, err := d.Next()
 		if err == stanza.ErrStreamClosed {
 			break
@@ -126,6 +130,9 @@ func TestASlowReaderGetsTheNewestPresence(t *testing.T) {
 		}
 		last[st.From] = v
 		count++
+		if v == versions-1 {
+			newest++
+		}
 	}
 	for n := range names {
 		if full := fmt.Sprintf("user%d@example.com/r", n); last[full] != versions-1 {
