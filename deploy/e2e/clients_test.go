@@ -32,6 +32,7 @@ func TestClients(t *testing.T) {
 		"@xmpp/client by a token": xmppjs,
 		"go-sendxmpp":             goSendxmpp,
 		"slixmpp":                 slixmpp,
+		"@xmpp/client every day":  xmppjsDaily,
 	} {
 		t.Run(name, func(t *testing.T) { play(t, s) })
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -101,13 +102,18 @@ func (s *Stream) AppendBound(dst []byte, full string, inner []byte) []byte {
 		payload := append([]byte("<bind xmlns='"+stanza.NSBind+"'><jid>"), stanza.AppendText(nil, full)...)
 		return stanza.AppendIQ(dst, stanza.Header{Type: "result", ID: s.bindID}, append(payload, "</jid></bind>"...))
 	}
-	if s.bind2.SM != nil && !s.n.o.SM {
+	features := s.n.featuresAfter(true)
+	switch {
+	case s.bind2.SM == nil:
+	case !s.n.o.SM:
 		inner = appendSMFailed(inner, stanza.FeatureNotImplemented)
+	default: // what is enabled is not offered: there are clients that take the offer
+		features = bytes.Replace(features, []byte("<sm xmlns='"+stanza.NSSM+"'/>"), nil, 1)
 	}
 	s.bind2 = nil
 	bound := append([]byte("<bound xmlns='"+stanza.NSBind2+"'>"), inner...)
 	dst = s.appendSuccess(dst, full, append(bound, "</bound>"...))
-	return append(dst, s.n.featuresAfter(true)...)
+	return append(dst, features...)
 }
 
 // refuseBind2 ends the stream of a client whose resource cannot be bound.

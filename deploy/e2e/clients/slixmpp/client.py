@@ -84,7 +84,7 @@ class Client(ClientXMPP):
         elif verb == "break":
             self.transport.abort()
             await self.wait_until("disconnected", 10)
-            say("broke")
+            say("breaks")
             self.connect(*self.edge_address)
         elif verb == "leave":
             await self.disconnect()
