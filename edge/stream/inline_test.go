@@ -14,6 +14,7 @@ import (
 // full JID, and what is left to negotiate.
 func TestBind2(t *testing.T) {
 	o, _ := options2()
+	o.Features = []byte("<sm xmlns='urn:xmpp:sm:3'/><csi xmlns='urn:xmpp:csi:0'/>")
 	c, _ := secure(t, o)
 	c.send(ask2("PLAIN", plain, agent+"<bind xmlns='urn:xmpp:bind:0'><tag>AwesomeXMPP</tag><enable xmlns='urn:xmpp:carbons:2'/><enable xmlns='urn:xmpp:sm:3' resume='true' max='600'/><inactive xmlns='urn:xmpp:csi:0'/><other xmlns='urn:x'/></bind>"))
 	s := c.asked()
@@ -26,8 +27,12 @@ func TestBind2(t *testing.T) {
 	if e.Child(stanza.NSBind2, "bound").Child(stanza.NSSM, "enabled") == nil || e.Child(stanza.NSFAST, "token") != nil {
 		t.Fatalf("%s", e.Bytes())
 	}
-	if f := c.next("features"); f.Child(stanza.NSBind, "bind") != nil || f.Child(stanza.NSSession, "session") != nil || f.Child(stanza.NSRosterVer, "ver") == nil {
+	f := c.next("features")
+	if f.Child(stanza.NSBind, "bind") != nil || f.Child(stanza.NSSession, "session") != nil || f.Child(stanza.NSRosterVer, "ver") == nil {
 		t.Fatalf("%s", f.Bytes())
+	}
+	if f.Child(stanza.NSSM, "sm") != nil || f.Child(stanza.NSCSI, "csi") == nil {
+		t.Fatalf("offered though it is enabled: %s", f.Bytes())
 	}
 	c.send("<presence/>")
 	if st, err := s.Next(); err != nil || st.Kind != stanza.Presence {

@@ -228,6 +228,9 @@ func (s *Scenario) compare(want []string) (err error) {
 	}
 	for _, who := range slices.Sorted(maps.Keys(left)) {
 		for _, st := range left[who] {
+			if strings.HasSuffix(who, "'") {
+				continue // it may hear of itself
+			}
 			if st.Kind == stanza.Presence || st.Kind == stanza.Message {
 				err = errors.Join(err, fmt.Errorf("%s was told, too: %s", who, edgetest.Text(st)))
 			}
