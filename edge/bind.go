@@ -48,6 +48,9 @@ func (s *Server) bind(ctx context.Context, st *stream.Stream) (*session, error) 
 			}
 		}
 		l, ok := sh.join(s, st.Account(), partition, s.opts.MaxResources)
+		if !ok && s.makeRoom(sh.find(st.Account().String())) {
+			continue
+		}
 		if !ok {
 			if err := s.refuseBind(ctx, st, stanza.ResourceConstraint); err != nil {
 				return nil, err
@@ -66,6 +69,28 @@ func (s *Server) bind(ctx context.Context, st *stream.Stream) (*session, error) 
 			return nil, err
 		}
 	}
+}
+
+// makeRoom ends a session of an account that has too many, one whose client is
+// away; it tells whether there was any.
+func (s *Server) makeRoom(l *local) bool {
+	if l == nil {
+		return false
+	}
+	for _, x := range l.sessions() {
+		ended := make(chan bool, 1)
+		x.post(func() {
+			away := x.detached && !x.ended
+			if away {
+				x.end("too many resources", nil)
+			}
+			ended <- away
+		})
+		if <-ended {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) refuseBind(ctx context.Context, st *stream.Stream, c stanza.Condition) error {

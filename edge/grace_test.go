@@ -143,4 +143,15 @@ func TestGrace(t *testing.T) {
 			t.Errorf("%d Delivered", n)
 		}
 	})
+	t.Run("who is away makes room for who comes", func(t *testing.T) {
+		p := newPlay(t, edge.Options{Grace: time.Minute, MaxResources: 2})
+		p.dial("juliet/one")
+		p.dial("juliet/two")
+		p.breaks("juliet/one")
+		p.dial("juliet/three")
+		if n := p.count("resource_closed"); n != 1 {
+			t.Errorf("%d ended", n)
+		}
+		p.heard("juliet/two")
+	})
 }
