@@ -76,8 +76,9 @@ func TestClientState(t *testing.T) {
 		say(p, away)
 		say(p, "<message id='1' type='chat' to='romeo@example.com'>"+composing+"</message>")
 		say(p, "<message id='2' type='chat' to='romeo@example.com'><body>x</body>"+composing+"</message>")
-		got := read(p, 2)
-		if !strings.HasPrefix(got, "presence from=juliet@example.com/balcony") || !strings.Contains(got, "\nmessage type=chat id=2") {
+		say(p, "<message id='h' type='headline' to='romeo@example.com'><body>x</body></message>")
+		got := read(p, 3)
+		if !strings.HasPrefix(got, "presence from=juliet@example.com/balcony") || !strings.Contains(got, "\nmessage type=chat id=2") || !strings.Contains(got, "\nmessage type=headline id=h") {
 			t.Error(got)
 		}
 		p.send("romeo/orchard", "<active"+csi)

@@ -422,8 +422,8 @@ func TestPresenceWaitsForAcknowledgements(t *testing.T) {
 	p.dial("juliet/balcony")
 	for i := range 200 {
 		p.send("juliet/balcony", fmt.Sprintf("<presence><status>%d</status></presence>", i))
+		p.heard("juliet/balcony") // each goes out by itself
 	}
-	p.heard("juliet/balcony")
 	n := 1
 	for {
 		st, err := p.clients["romeo/orchard"].Next()
