@@ -67,16 +67,31 @@ func (p *Play) burst(all []model.Command) error {
 	if err := server.Settle(); err != nil {
 		return err
 	}
-	for _, id := range server.Order() {
-		if c, ours := byID[id]; ours {
-			p.model.Do(c)
-			delete(byID, id)
+	stored := make(map[string]bool)
+	order := server.Order()
+	for _, id := range order {
+		stored[id] = true
+	}
+	// What the server refused to store it refused before it took what the same
+	// client sent later.
+	do := func(until model.Command) {
+		for _, c := range all {
+			if _, left := byID[c.ID]; left && (c.ID == until.ID || c.Who == until.Who && !stored[c.ID]) {
+				p.model.Do(c)
+				delete(byID, c.ID)
+			}
+			if c.ID == until.ID {
+				return
+			}
 		}
 	}
-	for _, c := range all { // what the server refused to store
-		if _, left := byID[c.ID]; left {
-			p.model.Do(c)
+	for _, id := range order {
+		if c, ours := byID[id]; ours {
+			do(c)
 		}
+	}
+	for _, c := range all {
+		do(c)
 	}
 	return p.eventually(func() error {
 		for _, c := range all {
