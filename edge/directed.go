@@ -22,6 +22,19 @@ type directed struct {
 	available       bool
 }
 
+// takeDirected is deliverDirected once it is known what the account takes in.
+func (l *local) takeDirected(b *batch, d *wire.Directed) {
+	if l.policyKnown.Load() {
+		l.deliverDirected(b, d)
+		return
+	}
+	l.oncePolicy(func() {
+		var b batch
+		l.deliverDirected(&b, d)
+		b.flush()
+	})
+}
+
 // deliverDirected gives the account's sessions directed presence (RFC 6121,
 // section 4.6), unless they were given newer presence of the same full JID.
 func (l *local) deliverDirected(b *batch, d *wire.Directed) {

@@ -79,13 +79,13 @@ func (f *followed) follow(bare string, l *local) {
 			l.policy.Store(w.policy)
 			l.policyKnown.Store(true)
 		}
-		fo.in = inward(l.policy.Load(), bare)
+		fo.in = l.inward(bare)
 		return
 	}
 	// An account sees itself (RFC 6121, section 4.2.2).
 	w.followers[l.bare] = &follower{
 		local: l, admitted: bare == l.bare, offset: -1, since: -1,
-		guard: guard{out: outward(w.policy, l), in: inward(l.policy.Load(), bare)},
+		guard: guard{out: outward(w.policy, l), in: l.inward(bare)},
 	}
 	f.links.Follow(f.number, bare, l.bare)
 }

@@ -77,7 +77,7 @@ func (s *Server) Frames(partition int32, frames []*wire.Frame) {
 			}
 		case *wire.Frame_Directed:
 			if l := sh.find(what.Directed.GetAccount()); l != nil {
-				l.deliverDirected(&b, what.Directed)
+				l.takeDirected(&b, what.Directed)
 			}
 		case *wire.Frame_Message:
 			if l := sh.find(what.Message.GetAccount()); l != nil {

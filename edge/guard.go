@@ -40,13 +40,22 @@ func outward(c *privacy.Compiled, l *local) *privacy.Compiled {
 	return nil
 }
 
-// inward gives c if it may refuse something of the account.
-func inward(c *privacy.Compiled, account string) *privacy.Compiled {
-	if c.Concerns(privacy.PresenceIn, jid.BareFromCanonical(account)) {
+// inward gives what l lets in if that may refuse something of the account.
+// Before it is known it refuses everything.
+func (l *local) inward(account string) *privacy.Compiled {
+	if account == l.bare {
+		return nil
+	}
+	if !l.policyKnown.Load() {
+		return refusesAll
+	}
+	if c := l.policy.Load(); c.Concerns(privacy.PresenceIn, jid.BareFromCanonical(account)) {
 		return c
 	}
 	return nil
 }
+
+var refusesAll = privacy.New(&event.Policy{DefaultRules: []*event.PolicyRule{{All: true}}})
 
 // audience merges the policy of an account that came by itself. It gives the
 // account's own sessions here what is to be done for them once f.mu is free.
@@ -125,8 +134,8 @@ func (f *followed) reguard(b *batch, w *watched, fo *follower, next guard) {
 	}
 }
 
-// accept has l's sessions take in of the account what c lets in.
-func (f *followed) accept(b *batch, bare string, l *local, c *privacy.Compiled) {
+// accept has l's sessions take in of the account what l lets in now.
+func (f *followed) accept(b *batch, bare string, l *local) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := f.accounts[bare]
@@ -135,7 +144,7 @@ func (f *followed) accept(b *batch, bare string, l *local, c *privacy.Compiled) 
 	}
 	if fo := w.followers[l.bare]; fo != nil && fo.local == l {
 		next := fo.guard
-		next.in = inward(c, bare)
+		next.in = l.inward(bare)
 		f.reguard(b, w, fo, next)
 	}
 }

@@ -276,20 +276,36 @@ func (l *local) loaded() bool {
 // know of its contacts, and the requests that nobody answered
 // (RFC 6121, section 3.1.3).
 func (l *local) showAll(s *session) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	var b batch
+	l.mu.Lock()
 	if !s.unprobed.Load() {
 		for contact := range l.contacts {
 			l.server.followedOf(contact).show(&b, contact, s)
 		}
 	}
+	l.mu.Unlock()
+	b.flush()
+	if l.policyKnown.Load() {
+		l.showRequests(s)
+	} else {
+		l.oncePolicy(func() { s.post(func() { l.showRequests(s) }) })
+	}
+}
+
+// showRequests gives a session the requests that nobody answered, but those
+// that are not let through.
+func (l *local) showRequests(s *session) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s.ended || !s.available.Load() || s.asked {
+		return
+	}
 	s.asked = true
+	var b batch
 	for contact, p := range l.requests {
-		if !l.policy.Load().Allows(privacy.Subscription, s.resource, jid.FromCanonical(contact)) {
-			continue
+		if l.policy.Load().Allows(privacy.Subscription, s.resource, jid.FromCanonical(contact)) {
+			s.subscription(&b, contact, event.Verb_VERB_SUBSCRIBE, p)
 		}
-		s.subscription(&b, contact, event.Verb_VERB_SUBSCRIBE, p)
 	}
 	b.flush()
 }

@@ -188,6 +188,7 @@ func friendsOf(account string, n int) (*followed, *noLinks, []*counted) {
 		c := &counted{writes: make(chan string, 100)}
 		conns = append(conns, c)
 		l := &local{bare: fmt.Sprintf("friend%d@example.com", i)}
+		l.policyKnown.Store(true)
 		s := &session{local: l, resource: "r"}
 		o, _ := newOutbound(c, 1<<16, 1<<20)
 		s.out.conn, s.out.limits, s.out.onBreak = o.conn, o.limits, o.onBreak
@@ -334,6 +335,7 @@ func TestInterestFollowsTheFollowers(t *testing.T) {
 	}
 	// A newer local of the same account takes over: the older one's end is nothing.
 	heir := &local{bare: all[0].bare}
+	heir.policyKnown.Store(true)
 	f.follow("a@example.com", heir)
 	f.unfollow(new(batch), "a@example.com", all[0])
 	if links.unfollowed != 0 || len(w.followers) != 3 {

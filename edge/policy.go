@@ -21,12 +21,12 @@ func (l *local) setPolicy(b *batch, p *own) {
 	}
 	l.policyAt = p.at
 	was := l.policy.Swap(p.policy)
-	l.policyKnown.Store(true)
+	first := !l.policyKnown.Swap(true)
 	waiting := l.forPolicy
 	l.forPolicy = nil
-	if was != nil || p.policy != nil {
+	if first || was != nil || p.policy != nil {
 		for contact := range l.contacts {
-			l.server.followedOf(contact).accept(b, contact, l, p.policy)
+			l.server.followedOf(contact).accept(b, contact, l)
 		}
 		l.refuseDirected(b, was, p.policy)
 	}
