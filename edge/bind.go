@@ -184,7 +184,7 @@ func (s *session) endIfStopping(ctx context.Context) {
 	stopping := s.server.stopping
 	s.server.mu.Unlock()
 	if stopping || ctx.Err() != nil {
-		s.post(func() { s.end("edge stops", &stanza.StreamError{Condition: stanza.SystemShutdown}) })
+		s.post(func() { s.end(edgeStops, &stanza.StreamError{Condition: stanza.SystemShutdown}) })
 	}
 }
 

@@ -168,7 +168,7 @@ func (s *Server) drain(lost bool) {
 	for _, x := range all {
 		x.post(func() {
 			x.superseded = x.superseded || lost
-			x.end("edge stops", &stanza.StreamError{Condition: condition})
+			x.end(edgeStops, &stanza.StreamError{Condition: condition})
 		})
 	}
 	timer := time.NewTimer(s.opts.DrainFor)

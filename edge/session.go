@@ -211,6 +211,9 @@ func (s *session) isSelf(from string) bool {
 	return err == nil && a.Bare() == s.local.account
 }
 
+// edgeStops is why sessions end that a client may resume on another edge.
+const edgeStops = "edge stops"
+
 // end ends the session, once: its end is appended, then its stream is closed
 // with bad, if any.
 func (s *session) end(reason string, bad *stanza.StreamError) {
@@ -236,7 +239,7 @@ func (s *session) end(reason string, bad *stanza.StreamError) {
 		close(s.closed)
 		return
 	}
-	closed := &event.ResourceClosed{Resource: s.resource, Reason: reason}
+	closed := &event.ResourceClosed{Resource: s.resource, Reason: reason, Resumable: reason == edgeStops && s.resumable()}
 	s.server.append(s.local.account, s.stamp(&event.Event{Kind: &event.Event_ResourceClosed{ResourceClosed: closed}}), func(topic.Position, error) {
 		close(s.closed)
 	})

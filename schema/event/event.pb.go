@@ -3468,11 +3468,10 @@ type Outcome struct {
 	Id     string `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
 	// A stanza error condition (RFC 6120, section 8.3.3); empty for success.
 	Condition string `protobuf:"bytes,6,opt,name=condition,proto3" json:"condition,omitempty"`
-	// Of a resumed session: the last of the client's stanzas up to which each
-	// that leaves an event has left it.
-	Handled uint32 `protobuf:"varint,7,opt,name=handled,proto3" json:"handled,omitempty"`
-	// Of a resumed session: the offset of the ResourceBound that began it.
-	Bound         int64 `protobuf:"varint,8,opt,name=bound,proto3" json:"bound,omitempty"`
+	// Not written, as bound is not: who resumes a session reads it in the
+	// projection (ResourceBound.resumes).
+	Handled       uint32 `protobuf:"varint,7,opt,name=handled,proto3" json:"handled,omitempty"`
+	Bound         int64  `protobuf:"varint,8,opt,name=bound,proto3" json:"bound,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
