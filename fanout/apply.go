@@ -140,7 +140,9 @@ func (p *partition) broadcast(name, resource string, said []byte, at int64) {
 	}
 	i := item{register: name + "/" + resource, bytes: presenceFrame(said), kind: kindPresence, at: p.measured(at)}
 	for _, e := range edges {
-		p.send(e, i)
+		if p.hears(e, name) {
+			p.send(e, i)
+		}
 	}
 }
 

@@ -16,7 +16,8 @@ type asked struct {
 	accounts []string
 	pairs    []pair // to be checked; the account itself needs no check
 	selves   []string
-	admitted []bool // of pairs
+	unheard  []string // accounts whose presence the edge is told from the answer on
+	admitted []bool   // of pairs
 	directed bool   // of an iq: the addressed resource directed presence to its sender
 	snapshot int64  // next offset of the projection that was asked
 }
@@ -30,8 +31,10 @@ func (p *partition) assign(e *peer) {
 	}})})
 }
 
-// interest notes whom an edge follows, and has the pairs checked. Frames flow
-// at once; the answer comes when the tail has caught up.
+// interest notes whom an edge follows, and has the pairs checked. Admissions
+// and policies flow at once, and so does what an account says to itself alone;
+// of others the edge hears from the answer on, which comes when the tail has
+// caught up: until then it may think somebody admitted who is not any more.
 func (p *partition) interest(e *peer, in *wire.Interest) {
 	if in.GetClaim() != p.claim || p.peers[e.edgeKey] != e {
 		return
@@ -47,6 +50,10 @@ func (p *partition) interest(e *peer, in *wire.Interest) {
 		name := f.GetAccount()
 		if edges := p.routes[name]; !slices.Contains(edges, e) {
 			p.routes[name] = append(edges, e)
+			if slices.ContainsFunc(f.GetFollowers(), func(follower string) bool { return follower != name }) {
+				p.unheard[route{e, name}] = a
+				a.unheard = append(a.unheard, name)
+			}
 		}
 		a.accounts = append(a.accounts, name)
 		if c := p.lets(name); c != nil {
@@ -72,7 +79,19 @@ func (p *partition) interest(e *peer, in *wire.Interest) {
 	}
 }
 
+// route is an edge that follows an account.
+type route struct {
+	edge    *peer
+	account string
+}
+
+// hears tells that an edge that follows the account has had the answer to that.
+func (p *partition) hears(e *peer, name string) bool {
+	return len(p.unheard) == 0 || p.unheard[route{e, name}] == nil
+}
+
 func (p *partition) unfollow(e *peer, name string) {
+	delete(p.unheard, route{e, name})
 	edges := p.routes[name]
 	i := slices.Index(edges, e)
 	if i < 0 {
@@ -123,6 +142,11 @@ func (p *partition) answer(a *asked) {
 			for _, said := range known.said {
 				m.present(said)
 			}
+		}
+	}
+	for _, name := range a.unheard {
+		if key := (route{a.edge, name}); p.unheard[key] == a {
+			delete(p.unheard, key)
 		}
 	}
 	accounts, pairs, selves, at := a.accounts, a.pairs, a.selves, 0

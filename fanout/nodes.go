@@ -47,7 +47,9 @@ func (p *partition) node(offset int64, name string, e *event.Event) {
 	}
 	i := item{kind: kindNews, at: p.measured(e.GetAt()), bytes: frame(&wire.Frame{What: &wire.Frame_NodeNews{NodeNews: n}})}
 	for _, to := range edges {
-		p.send(to, i)
+		if p.hears(to, name) { // else it looks for what it missed when it has its answer
+			p.send(to, i)
+		}
 	}
 }
 

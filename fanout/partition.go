@@ -40,6 +40,7 @@ type partition struct {
 
 	peers        map[edgeKey]*peer
 	routes       map[string][]*peer     // bare JID -> edges that follow it
+	unheard      map[route]*asked       // routes whose answer is in the making
 	pending      map[*peer][]item       // to be queued at the end of a post
 	answers      []*asked               // checked, until the tail has caught up
 	checks       int                    // admissions under way in Postgres
@@ -82,7 +83,7 @@ func newPartition(ctx context.Context, w *Worker, number int32) *partition {
 		accounts: make(map[string]*acct), waiting: make(map[*acct]struct{}),
 		guards: make(map[string]*guard), absent: make(map[string]struct{}),
 		peers: make(map[edgeKey]*peer), routes: make(map[string][]*peer),
-		pending: make(map[*peer][]item), revoked: make(map[pair]int64),
+		pending: make(map[*peer][]item), unheard: make(map[route]*asked), revoked: make(map[pair]int64),
 		behind: w.metrics.behindOf(number),
 	}
 	p.committable.Store(-1)
