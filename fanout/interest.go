@@ -18,8 +18,8 @@ type asked struct {
 	selves   []string
 	unheard  []string // accounts whose presence the edge is told from the answer on
 	admitted []bool   // of pairs
-	directed bool   // of an iq: the addressed resource directed presence to its sender
-	snapshot int64  // next offset of the projection that was asked
+	directed bool     // of an iq: the addressed resource directed presence to its sender
+	snapshot int64    // next offset of the projection that was asked
 }
 
 // assign tells an edge's stream that the worker serves the partition. What
