@@ -130,7 +130,7 @@ func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
 		}
 	case *event.Output_SubscriptionStanza:
 		sub := out.SubscriptionStanza
-		for _, x := range l.hear(sub) {
+		for _, x := range l.hear(sub, int64(o.GetOutput().GetSequence())) {
 			x.post(func() { x.subscriptionStanza(sub) })
 		}
 	case *event.Output_Outcome:
@@ -144,10 +144,11 @@ func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
 	}
 }
 
-// hear notes a verb that came, and gives the sessions that are to be told now:
-// a request only those that the requests before it were given. Others get it
-// with these (RFC 6121, section 3.1.3: once).
-func (l *local) hear(sub *event.SubscriptionStanza) []*session {
+// hear notes a verb that came by the record at offset of the account's history,
+// and gives the sessions that are to be told now: a request only those that the
+// requests before it were given. Others get it with these, or had it from the
+// roster that they come from (RFC 6121, section 3.1.3: once).
+func (l *local) hear(sub *event.SubscriptionStanza, offset int64) []*session {
 	if sub.GetVerb() != event.Verb_VERB_SUBSCRIBE {
 		return l.sessions()
 	}
@@ -156,7 +157,7 @@ func (l *local) hear(sub *event.SubscriptionStanza) []*session {
 	l.request(sub.GetFrom(), sub.GetPresence())
 	var to []*session
 	for _, x := range l.sessions() {
-		if x.asked {
+		if x.asked && offset >= x.askedAsOf {
 			to = append(to, x)
 		}
 	}

@@ -300,7 +300,7 @@ func (l *local) showRequests(s *session) {
 	if s.ended || !s.available.Load() || s.asked {
 		return
 	}
-	s.asked = true
+	s.asked, s.askedAsOf = true, l.asOf
 	var b batch
 	for contact, p := range l.requests {
 		if l.policy.Load().Allows(privacy.Subscription, s.resource, jid.FromCanonical(contact)) {

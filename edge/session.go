@@ -35,6 +35,7 @@ type session struct {
 	inactive       atomic.Bool  // its client says that nobody looks at it (XEP-0352)
 	echo           atomic.Bool  // waits for its own unavailable presence
 	asked          bool         // was given the requests that waited when it became available; guarded by local.mu
+	askedAsOf      int64        // all that its account's history has below this offset; guarded by local.mu
 	carbons        atomic.Bool  // gets copies of its account's messages (XEP-0280)
 	asking         atomic.Int32 // iqs to others that are not answered
 
