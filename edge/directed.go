@@ -1,7 +1,6 @@
 package edge
 
 import (
-	"github.com/rollcall/rollcall/schema/fault"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -95,7 +94,7 @@ func (l *local) toldEnd(full string, version int64) {
 func (l *local) overtaken(s *session, full string, version int64) bool {
 	l.directedMu.Lock()
 	defer l.directedMu.Unlock()
-	if len(l.directed) == 0 || fault.Planted == fault.Overtaken {
+	if len(l.directed) == 0 {
 		return false
 	}
 	since := s.availableSince.Load()

@@ -16,7 +16,7 @@ func TestTheModelFindsPlantedFaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	found := regexp.MustCompile(`after (\d+) commands: .*`)
-	for n, name := range []string{"unrevoked", "undirected", "overtaken"} {
+	for n, name := range []string{"unrevoked", "undirected", "forgetful"} {
 		t.Run(name, func(t *testing.T) {
 			faulty := fmt.Sprintf("%s-fault-%d", self, n+1)
 			defer os.Remove(faulty)

@@ -144,20 +144,25 @@ func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
 	}
 }
 
-// hear notes a verb that came by the record at offset of the account's history,
-// and gives the sessions that are to be told now: a request only those that the
+// hear notes a verb that came by the record at of the account's history, and
+// gives the sessions that are to be told now: a request only those that the
 // requests before it were given. Others get it with these, or had it from the
-// roster that they come from (RFC 6121, section 3.1.3: once).
-func (l *local) hear(sub *event.SubscriptionStanza, offset int64) []*session {
+// roster that they come from (RFC 6121, section 3.1.3: once). A request from
+// before the roster was read counts only if that has it: it may be over.
+func (l *local) hear(sub *event.SubscriptionStanza, at int64) []*session {
 	if sub.GetVerb() != event.Verb_VERB_SUBSCRIBE {
 		return l.sessions()
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.request(sub.GetFrom(), sub.GetPresence())
+	if at >= l.asOf {
+		l.request(sub.GetFrom(), asking{sub.GetPresence(), at, false})
+	} else if e, known := l.requests[sub.GetFrom()]; !known || e.over {
+		return nil
+	}
 	var to []*session
 	for _, x := range l.sessions() {
-		if x.asked && offset >= x.askedAsOf {
+		if x.asked && at >= x.askedAsOf {
 			to = append(to, x)
 		}
 	}

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/fault"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -126,6 +127,9 @@ func (f *followed) reguard(b *batch, w *watched, fo *follower, next guard) {
 			case before && !now:
 				s.out.presence(b, r.full, preparePresence(r.full, false, nil), fo.local.bare)
 				f.metrics.deliveries.Inc()
+				if fault.Planted == fault.Forgetful {
+					return
+				}
 			case now && !before && !fo.local.overtaken(s, r.full, max(r.version, fo.since)):
 				s.out.presence(b, r.full, r.stanza, fo.local.bare)
 				f.metrics.deliveries.Inc()

@@ -37,7 +37,7 @@ type local struct {
 	policyAt    int64                            // this one; mu
 	forPolicy   []func()                         // to be called once it is known; mu
 
-	requests map[string]*event.Presence // who asks to subscribe, until the owner decides
+	requests map[string]asking // who asks to subscribe, until the owner decides
 
 	directedMu sync.Mutex
 	directed   map[directedTo]directed
@@ -190,10 +190,16 @@ func (l *local) setContacts(r *Roster) {
 	l.server.followed[l.partition].follow(l.bare, l)
 	old := l.contacts
 	l.contacts = make(map[string]int64, len(r.Items))
+	requests := make(map[string]asking) // what is older than the roster is as it says
+	for contact, e := range l.requests {
+		if e.at >= r.NextOffset {
+			requests[contact] = e
+		}
+	}
 	for _, it := range r.Items {
 		contact := it.GetContact()
-		if it.GetPendingIn() {
-			l.request(contact, it.Request)
+		if e := l.requests[contact]; it.GetPendingIn() && e.at < r.NextOffset {
+			requests[contact] = asking{it.Request, r.NextOffset - 1, false}
 		}
 		if v, ok := old[contact]; ok && v >= r.NextOffset {
 			continue // a push that is newer than this roster decided
@@ -203,6 +209,7 @@ func (l *local) setContacts(r *Roster) {
 			l.server.followedOf(contact).follow(contact, l)
 		}
 	}
+	l.requests = requests
 	for contact, v := range old {
 		if _, ok := l.contacts[contact]; ok {
 			continue
@@ -225,7 +232,7 @@ func (l *local) push(b *batch, p *event.RosterPush) {
 	}
 	contact := p.GetItem().GetContact()
 	if !p.GetItem().GetPendingIn() {
-		delete(l.requests, contact)
+		l.request(contact, asking{at: p.GetVersion(), over: true})
 	}
 	v, known := l.contacts[contact]
 	if known && v >= p.GetVersion() {
@@ -257,12 +264,23 @@ func (l *local) follows() []string {
 	return append(all, l.bare)
 }
 
-// request notes who asks to subscribe. l.mu is held.
-func (l *local) request(contact string, p *event.Presence) {
-	if l.requests == nil {
-		l.requests = make(map[string]*event.Presence)
+// asking is a contact's request to subscribe, or that it is over, and the
+// offset of its account's history at which it became so.
+type asking struct {
+	said *event.Presence
+	at   int64
+	over bool
+}
+
+// request notes who asks to subscribe, or asks no more. l.mu is held.
+func (l *local) request(contact string, a asking) {
+	if e, known := l.requests[contact]; known && e.at > a.at || !known && a.over {
+		return
 	}
-	l.requests[contact] = p
+	if l.requests == nil {
+		l.requests = make(map[string]asking)
+	}
+	l.requests[contact] = a
 }
 
 // loaded tells whether the contacts are known.
@@ -302,9 +320,9 @@ func (l *local) showRequests(s *session) {
 	}
 	s.asked, s.askedAsOf = true, l.asOf
 	var b batch
-	for contact, p := range l.requests {
-		if l.policy.Load().Allows(privacy.Subscription, s.resource, jid.FromCanonical(contact)) {
-			s.subscription(&b, contact, event.Verb_VERB_SUBSCRIBE, p)
+	for contact, asks := range l.requests {
+		if !asks.over && l.policy.Load().Allows(privacy.Subscription, s.resource, jid.FromCanonical(contact)) {
+			s.subscription(&b, contact, event.Verb_VERB_SUBSCRIBE, asks.said)
 		}
 	}
 	b.flush()

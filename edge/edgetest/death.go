@@ -104,3 +104,13 @@ func (h *House) Order() (ids []string) {
 	h.ordered = len(h.events)
 	return ids
 }
+
+// Late holds the frames of some partitions back, as a worker may, until it is
+// called without any. Quiet does not wait for them.
+func (h *House) Late(late []bool) {
+	h.do(func() {
+		h.stateMu.Lock()
+		h.late = late
+		h.stateMu.Unlock()
+	})
+}

@@ -169,7 +169,9 @@ func (d *door) flush(p int32) {
 // take gives what the edge is to be told. house.stateMu is held.
 func (d *door) take() []func() {
 	for p := range d.pending {
-		d.flush(p)
+		if int(p) >= len(d.house.late) || !d.house.late[p] {
+			d.flush(p)
+		}
 	}
 	script := d.script
 	d.script = nil

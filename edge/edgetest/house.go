@@ -48,6 +48,7 @@ type House struct {
 	epochs  uint64
 	events  []*event.Event
 	ordered int                          // how many of them Order has given
+	late    []bool                       // by partition: its frames are held back
 	purged  map[jid.Bare]int64           // highest version of a tombstone that is gone
 	recent  map[jid.Bare]*message.Recent // messages that were copied
 	learned map[string][]string          // capabilities, by hash and ver

@@ -14,6 +14,6 @@ const (
 	Unrevoked
 	// Undirected: the end of an edge does not end directed presence.
 	Undirected
-	// Overtaken: a broadcast undoes newer directed presence.
-	Overtaken
+	// Forgetful: who is blocked sees one resource go, and not the next.
+	Forgetful
 )

@@ -3,4 +3,4 @@
 package fault
 
 // Planted is the fault of this build.
-const Planted = Overtaken
+const Planted = Forgetful

@@ -138,9 +138,10 @@ func (m *Model) refuseDirected(a *account) {
 	}
 }
 
-// hides is the invisible command (XEP-0186, section 3.1).
+// hides is the invisible command (XEP-0186, section 3.1), of a session that is
+// available.
 func (m *Model) hides(a *account, s *Session) {
-	if s.invisible {
+	if s.invisible || !s.Available {
 		return
 	}
 	m.endDirected(s)
@@ -234,4 +235,14 @@ func (m *Model) prefers(a *account, s *Session, name string) {
 	default:
 		a.fallback = name
 	}
+}
+
+// ByRoster tells that an account has rules that refer to its roster.
+func (m *Model) ByRoster(name string) bool {
+	for _, list := range m.accounts[name].lists {
+		if slices.ContainsFunc(list, func(r rule) bool { return r.kind == "group" || r.kind == "subscription" }) {
+			return true
+		}
+	}
+	return false
 }

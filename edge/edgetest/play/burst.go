@@ -13,6 +13,9 @@ type Ordered interface {
 	Server
 	// Order gives the ids of the stanzas that were taken since the last call.
 	Order() []string
+	// Late holds back what some partitions have to tell, until it is called
+	// without any; nobody but who sends is answered by those.
+	Late(partitions []bool)
 }
 
 // Step does a command, or a burst of them.
@@ -43,6 +46,13 @@ func (p *Play) burst(all []model.Command) error {
 	server.Order()
 	byID := make(map[string]model.Command)
 	p.loose = true
+	late := make([]bool, 8)
+	for i := range late {
+		late[i] = (all[0].Burst>>(i%4))&1 == 0
+	}
+	if p.Late {
+		server.Late(late)
+	}
 	for _, c := range all {
 		at := p.clients[c.Who]
 		if at == nil {
@@ -57,6 +67,14 @@ func (p *Play) burst(all []model.Command) error {
 		}
 		byID[c.ID] = c
 	}
+	for _, c := range all {
+		if at := p.clients[c.Who]; at != nil {
+			if err := at.sync(); err != nil {
+				return fmt.Errorf("%s: %w", c, err)
+			}
+		}
+	}
+	server.Late(nil)
 	for _, c := range all {
 		if at := p.clients[c.Who]; at != nil {
 			if err := at.settle(); err != nil {

@@ -37,6 +37,11 @@ func (c *client) settle() error {
 			return err
 		}
 	}
+	return c.sync()
+}
+
+// sync reads what came before the answer to a ping.
+func (c *client) sync() error {
 	all, err := c.Sync()
 	for _, st := range all {
 		if err := c.hear(st); err != nil {

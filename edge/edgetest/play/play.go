@@ -30,6 +30,9 @@ type Server interface {
 
 // Play is a model and the clients that do the same on a server.
 type Play struct {
+	// Late has some partitions tell nothing until a burst is over.
+	Late bool
+
 	server  Server
 	model   *model.Model
 	domain  string
@@ -124,6 +127,9 @@ func (p *Play) act(c model.Command) error {
 		}
 		return p.server.Gone(old.Full)
 	}
+	if c.Verb == "invisible" && !p.model.Session(c.Who).Available {
+		return nil
+	}
 	xml, asks := p.xml(c)
 	if asks {
 		old.asked[c.ID] = true
@@ -134,7 +140,7 @@ func (p *Play) act(c model.Command) error {
 	if err := old.settle(); err != nil {
 		return err
 	}
-	if c.Verb == "visible" && p.model.Invisible(c.Who) {
+	if c.Verb == "visible" && p.model.Invisible(c.Who) && p.model.Session(c.Who).Available {
 		clear(old.view) // it has to send presence anew
 	}
 	if c.Verb == "available" || c.Verb == "roster" {

@@ -49,6 +49,9 @@ func (g *Random) makeBurst(n int) (all []model.Command) {
 	for range n {
 		c := g.one()
 		name, _, _ := strings.Cut(c.Who, "/")
+		if c.Verb != "kill" && g.m.ByRoster(name) {
+			continue // what it may send depends on when it hears of its roster
+		}
 		switch c.Verb {
 		case "available", "unavailable":
 			if moved[c.Who] || addressed[name] {
