@@ -982,8 +982,7 @@ type ResourceBound struct {
 	// The binding whose session is resumed (XEP-0198); it must be the
 	// resource's last, else nothing is bound. The edge reads in the projection
 	// which of the two it was: an Outcome does not reach whom nothing is bound to.
-	Resumes   []byte `protobuf:"bytes,5,opt,name=resumes,proto3" json:"resumes,omitempty"`
-	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resumes []byte `protobuf:"bytes,5,opt,name=resumes,proto3" json:"resumes,omitempty"`
 	// The session gets copies of messages from its beginning (XEP-0280, XEP-0386).
 	Copies        bool `protobuf:"varint,7,opt,name=copies,proto3" json:"copies,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -1053,13 +1052,6 @@ func (x *ResourceBound) GetResumes() []byte {
 		return x.Resumes
 	}
 	return nil
-}
-
-func (x *ResourceBound) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
 }
 
 func (x *ResourceBound) GetCopies() bool {
@@ -3467,11 +3459,7 @@ type Outcome struct {
 	Stanza Stanza `protobuf:"varint,4,opt,name=stanza,proto3,enum=rollcall.event.v1.Stanza" json:"stanza,omitempty"`
 	Id     string `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
 	// A stanza error condition (RFC 6120, section 8.3.3); empty for success.
-	Condition string `protobuf:"bytes,6,opt,name=condition,proto3" json:"condition,omitempty"`
-	// Not written, as bound is not: who resumes a session reads it in the
-	// projection (ResourceBound.resumes).
-	Handled       uint32 `protobuf:"varint,7,opt,name=handled,proto3" json:"handled,omitempty"`
-	Bound         int64  `protobuf:"varint,8,opt,name=bound,proto3" json:"bound,omitempty"`
+	Condition     string `protobuf:"bytes,6,opt,name=condition,proto3" json:"condition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -3546,20 +3534,6 @@ func (x *Outcome) GetCondition() string {
 		return x.Condition
 	}
 	return ""
-}
-
-func (x *Outcome) GetHandled() uint32 {
-	if x != nil {
-		return x.Handled
-	}
-	return 0
-}
-
-func (x *Outcome) GetBound() int64 {
-	if x != nil {
-		return x.Bound
-	}
-	return 0
 }
 
 // PolicyChanged gives the policy of the account from an offset on.
@@ -4229,16 +4203,15 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"storageSetB\x06\n" +
 	"\x04kind\"\x10\n" +
 	"\x0eAccountCreated\"\x10\n" +
-	"\x0eAccountDeleted\"\xc2\x01\n" +
+	"\x0eAccountDeleted\"\xb5\x01\n" +
 	"\rResourceBound\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x12\n" +
 	"\x04edge\x18\x02 \x01(\tR\x04edge\x12\x14\n" +
 	"\x05epoch\x18\x03 \x01(\x04R\x05epoch\x12\x1a\n" +
 	"\binherits\x18\x04 \x01(\bR\binherits\x12\x18\n" +
-	"\aresumes\x18\x05 \x01(\fR\aresumes\x12\x1d\n" +
-	"\n" +
-	"request_id\x18\x06 \x01(\tR\trequestId\x12\x16\n" +
-	"\x06copies\x18\a \x01(\bR\x06copies\"b\n" +
+	"\aresumes\x18\x05 \x01(\fR\aresumes\x12\x16\n" +
+	"\x06copies\x18\a \x01(\bR\x06copiesJ\x04\b\x06\x10\aR\n" +
+	"request_id\"b\n" +
 	"\x0eResourceClosed\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x1c\n" +
@@ -4437,16 +4410,14 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x12SubscriptionStanza\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12+\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x17.rollcall.event.v1.VerbR\x04verb\x127\n" +
-	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\xe4\x01\n" +
+	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"\xd0\x01\n" +
 	"\aOutcome\x12\x18\n" +
 	"\abinding\x18\x01 \x01(\fR\abinding\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x12\x12\n" +
 	"\x04from\x18\x03 \x01(\tR\x04from\x121\n" +
 	"\x06stanza\x18\x04 \x01(\x0e2\x19.rollcall.event.v1.StanzaR\x06stanza\x12\x0e\n" +
 	"\x02id\x18\x05 \x01(\tR\x02id\x12\x1c\n" +
-	"\tcondition\x18\x06 \x01(\tR\tcondition\x12\x18\n" +
-	"\ahandled\x18\a \x01(\rR\ahandled\x12\x14\n" +
-	"\x05bound\x18\b \x01(\x03R\x05bound\"\\\n" +
+	"\tcondition\x18\x06 \x01(\tR\tconditionJ\x04\b\a\x10\bJ\x04\b\b\x10\tR\ahandledR\x05bound\"\\\n" +
 	"\rPolicyChanged\x121\n" +
 	"\x06policy\x18\x01 \x01(\v2\x19.rollcall.event.v1.PolicyR\x06policy\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\x03R\aversion\"\xd6\x01\n" +
