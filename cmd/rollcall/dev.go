@@ -20,6 +20,7 @@ import (
 	"github.com/rollcall/rollcall/deploy/local"
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/stream"
+	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/topic"
 )
 
@@ -97,6 +98,21 @@ func (c *devCommand) check() error {
 		return errors.New("--workers and --projectors: at least 1")
 	case c.PortBase < 1 || c.PortBase > 65535-httpsAbove:
 		return fmt.Errorf("--port-base %d: say 1 to %d", c.PortBase, 65535-httpsAbove)
+	case c.Kafka != "auto" && len(c.KafkaBrokers) > 0:
+		return fmt.Errorf("--kafka %s and --kafka-brokers (%s): say one of them, or unset ROLLCALL_KAFKA_BROKERS", c.Kafka, strings.Join(c.KafkaBrokers, ","))
+	}
+	return checkDomain(c.Domain)
+}
+
+// checkDomain refuses what is no domainpart in its canonical form (RFC 7622,
+// section 3.2).
+func checkDomain(domain string) error {
+	d, err := jid.ParseBare(domain)
+	if err == nil && (d.Local() != "" || d.String() != domain) {
+		err = fmt.Errorf("it would be %q", d.Domain())
+	}
+	if err != nil {
+		return fmt.Errorf("--domain %s: say a domain, like example.com (%w)", domain, err)
 	}
 	return nil
 }

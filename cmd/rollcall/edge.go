@@ -46,6 +46,9 @@ type edgeCommand struct {
 // Run serves clients until ctx ends, then closes their streams, says in the
 // log that this epoch is over, and gives the lease back.
 func (c *edgeCommand) Run(ctx context.Context) error {
+	if err := checkDomain(c.Domain); err != nil {
+		return err
+	}
 	r, err := c.begin(ctx, 8)
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/rollcall/rollcall/deploy/local"
@@ -19,6 +20,15 @@ type devEngines struct {
 // startEngines starts what is not external, and keeps it running until stop.
 func (d *dev) startEngines(ctx context.Context, binary string) (*devEngines, error) {
 	say := func(line string) { d.say("dev", line) }
+	if len(d.KafkaBrokers) > 0 {
+		say("Kafka runs elsewhere, at " + strings.Join(d.KafkaBrokers, ",") + " (--kafka-brokers)")
+	}
+	if d.PostgresURL != "" {
+		say("Postgres runs elsewhere (--postgres-url)")
+	}
+	if d.ClickhouseAddr != "" {
+		say("ClickHouse runs elsewhere, at " + d.ClickhouseAddr + " (--clickhouse-addr)")
+	}
 	stack, err := local.StartStack(ctx, local.Options{
 		Dir: d.Data, Engines: d.Engines, Kafka: d.Kafka, Rollcall: binary, Progress: say, Log: d.say,
 		SkipKafka: len(d.KafkaBrokers) > 0, SkipPostgres: d.PostgresURL != "", SkipClickHouse: d.ClickhouseAddr != "",
