@@ -1,14 +1,18 @@
 package store
 
 import (
+	"bytes"
+	"fmt"
 	"strconv"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgtype"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall/rollcall/schema/account"
+	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/presence"
 )
 
@@ -68,9 +72,28 @@ func (r *Rows) fillEnded(states map[string]*account.State) {
 func endedRow(name string, e account.Ended) EndedRow {
 	return EndedRow{
 		Account: name, Binding: e.Binding, Session: e.Session, Resource: clean(e.Resource), BeganOffset: e.Began,
-		Handled: e.Handled.Upto, Ahead: e.Handled.Ahead, Copies: e.Copies, Available: e.Presence != nil, Presence: string(e.Presence),
+		Handled: e.Handled.Upto, Ahead: e.Handled.Ahead, Copies: e.Copies, Available: e.Presence != nil, Presence: cleanPresence(e.Presence),
 		EndedOffset: e.Offset, EndedAt: micros(e.At),
 	}
+}
+
+// cleanPresence gives an encoded event.Presence as one that is made of a row of
+// resource has it, in which text is clean.
+func cleanPresence(b []byte) string {
+	if bytes.IndexByte(b, 0) < 0 {
+		return string(b)
+	}
+	p := new(event.Presence)
+	// What was marshalled is unmarshalled and marshalled again.
+	if err := proto.Unmarshal(b, p); err != nil {
+		panic(fmt.Sprintf("presence of an ended session: %v", err))
+	}
+	p.Show, p.Status, p.Lang, p.Id = clean(p.GetShow()), clean(p.GetStatus()), clean(p.GetLang()), clean(p.GetId())
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(p)
+	if err != nil {
+		panic(fmt.Sprintf("presence of an ended session: %v", err))
+	}
+	return string(b)
 }
 
 var endedTable = table[EndedRow]{
