@@ -92,12 +92,19 @@ func newStack(t *testing.T, kafka string) *stack {
 	return s
 }
 
+// basesTaken are those of other stacks of this run, which may not listen yet.
+var basesTaken sync.Map
+
 // freePortBase gives a port that is free on both edges' addresses, as are the
-// others that an edge takes: direct TLS, HTTP and HTTPS.
+// others that an edge takes: direct TLS, HTTP and HTTPS. Bases lie apart by
+// more than these do.
 func freePortBase(t *testing.T) int {
 	t.Helper()
-	for range 100 {
-		base := 20000 + 2*rand.IntN(6000)
+	for range 1000 {
+		base := 20000 + 300*rand.IntN(41)
+		if _, taken := basesTaken.LoadOrStore(base, true); taken {
+			continue
+		}
 		free := true
 		for _, host := range []string{"127.0.0.1", "127.0.0.2"} {
 			for _, above := range []int{0, 1, 58, 221} {
