@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"maps"
 	"time"
 
 	"github.com/rollcall/rollcall/edge/stanza"
@@ -45,17 +46,31 @@ func (l *local) refuseDirected(b *batch, was, now *privacy.Compiled) {
 	}
 	l.directedMu.Lock()
 	defer l.directedMu.Unlock()
-	for to, d := range l.directed {
+	for to, d := range maps.Clone(l.directed) {
 		from := jid.FromCanonical(to.from)
+		var keep []*session // that have it still
+		refused := false
 		for _, s := range l.sessions() {
-			if to.resource != "" && to.resource != s.resource ||
-				!was.Allows(privacy.PresenceIn, s.resource, from) || now.Allows(privacy.PresenceIn, s.resource, from) {
-				continue
+			switch {
+			case to.resource != "" && to.resource != s.resource:
+			case !was.Allows(privacy.PresenceIn, s.resource, from) || now.Allows(privacy.PresenceIn, s.resource, from):
+				keep = append(keep, s)
+			default:
+				refused = true
+				if d.available {
+					s.out.presence(b, to.from, preparePresence(to.from, false, nil), l.bare)
+				}
 			}
-			if d.available {
-				s.out.presence(b, to.from, preparePresence(to.from, false, nil), l.bare)
+		}
+		if !refused {
+			continue
+		}
+		// What was for all sessions is now for each of those that are left.
+		delete(l.directed, to)
+		for _, s := range keep {
+			if one := (directedTo{to.from, s.resource}); l.directed[one].version < d.version {
+				l.directed[one] = d
 			}
-			delete(l.directed, to)
 		}
 	}
 }
