@@ -97,11 +97,11 @@ var basesTaken sync.Map
 
 // freePortBase gives a port that is free on both edges' addresses, as are the
 // others that an edge takes: direct TLS, HTTP and HTTPS. Bases lie apart by
-// more than these do.
+// more than these do, and below the ports that engines choose from.
 func freePortBase(t *testing.T) int {
 	t.Helper()
 	for range 1000 {
-		base := 20000 + 300*rand.IntN(41)
+		base := 10000 + 300*rand.IntN(32)
 		if _, taken := basesTaken.LoadOrStore(base, true); taken {
 			continue
 		}
