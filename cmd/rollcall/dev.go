@@ -178,37 +178,22 @@ func (d *dev) serve(ctx context.Context) error {
 		"ROLLCALL_AUTH_SECRET=" + secret,
 	}
 	var readers, writers []*part
-	add := func(to *[]*part, role, name string, listen map[string]string, args ...string) error {
-		admin, err := freeAddress()
-		if err != nil {
-			return err
-		}
-		p := &part{Name: name, Role: role, Admin: admin, Listen: listen, env: common,
-			args: append([]string{role, "--id", name, "--admin", admin}, args...)}
-		*to = append(*to, p)
-		return nil
+	add := func(to *[]*part, role, name string, listen map[string]string, args ...string) {
+		*to = append(*to, &part{Name: name, Role: role, Listen: listen, env: common, args: args})
 	}
 	for i := range d.Projectors {
-		if err := add(&readers, "projector", numbered("projector", i), nil); err != nil {
-			return err
-		}
+		add(&readers, "projector", numbered("projector", i), nil)
 	}
-	if err := add(&readers, "history", "history-1", nil); err != nil {
-		return err
-	}
+	add(&readers, "history", "history-1", nil)
 	for i := range d.Workers {
-		if err := add(&readers, "fanout", numbered("worker", i), nil); err != nil {
-			return err
-		}
+		add(&readers, "fanout", numbered("worker", i), nil)
 	}
 	for i := range d.Edges {
 		listen := d.listen(i)
 		args := []string{"--listen", listen["starttls"], "--listen-tls", listen["tls"], "--certificates", d.run.Certificates,
 			"--listen-https", listen["https"], "--listen-http", listen["http"],
 			"--register=" + strconv.FormatBool(d.Register), "--insecure-auth=" + strconv.FormatBool(d.InsecureAuth)}
-		if err := add(&writers, "edge", numbered("edge", i), listen, args...); err != nil {
-			return err
-		}
+		add(&writers, "edge", numbered("edge", i), listen, args...)
 	}
 	d.run.setParts(append(append([]*part(nil), readers...), writers...))
 

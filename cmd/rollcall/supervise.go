@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -17,24 +18,47 @@ import (
 
 // A part is a process of our own binary that is kept running.
 type part struct {
-	Name   string            `json:"name"`
-	Role   string            `json:"role"`
-	Pid    int               `json:"pid"`
-	Admin  string            `json:"admin"`
-	Listen map[string]string `json:"listen,omitempty"` // what it serves -> host:port
+	Name string
+	Role string
+	life
+	Listen map[string]string // what it serves -> host:port
 
+	mu   sync.Mutex // guards life
 	args []string
 	env  []string
+}
+
+// life is what is another each time that a part is started. Its admin port is,
+// for another program may have taken the last one meanwhile.
+type life struct {
+	Pid   int
+	Admin string
+}
+
+func (p *part) now() life {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.life
+}
+
+// MarshalJSON gives the part as run.json has it.
+func (p *part) MarshalJSON() ([]byte, error) {
+	now := p.now()
+	return json.Marshal(struct {
+		Name   string            `json:"name"`
+		Role   string            `json:"role"`
+		Pid    int               `json:"pid"`
+		Admin  string            `json:"admin"`
+		Listen map[string]string `json:"listen,omitempty"`
+	}{p.Name, p.Role, now.Pid, now.Admin, p.Listen})
 }
 
 // supervisor starts parts, starts them again when they die, and stops them.
 type supervisor struct {
 	binary  string
 	say     func(name, line string)
-	changed func() // a pid is another
+	changed func() // a part lives anew, or has ended
 	starter chan func()
-
-	mu      sync.Mutex // guards Pid of every part
 	running sync.WaitGroup
 }
 
@@ -68,7 +92,7 @@ func (s *supervisor) keep(ctx context.Context, p *part) {
 		pause := shortPause
 		for ctx.Err() == nil {
 			began := time.Now()
-			err := s.life(ctx, p)
+			err := s.live(ctx, p)
 			if ctx.Err() != nil {
 				return
 			}
@@ -88,9 +112,13 @@ func (s *supervisor) keep(ctx context.Context, p *part) {
 // wait returns when every part that was kept has ended.
 func (s *supervisor) wait() { s.running.Wait() }
 
-// life runs p's process once, from start to end.
-func (s *supervisor) life(ctx context.Context, p *part) error {
-	cmd := exec.Command(s.binary, p.args...)
+// live runs p's process once, from start to end.
+func (s *supervisor) live(ctx context.Context, p *part) error {
+	admin, err := freeAddress()
+	if err != nil {
+		return err
+	}
+	cmd := exec.Command(s.binary, append([]string{p.Role, "--id", p.Name, "--admin", admin}, p.args...)...)
 	cmd.Env = append(os.Environ(), p.env...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	output, err := cmd.StdoutPipe()
@@ -103,7 +131,7 @@ func (s *supervisor) life(ctx context.Context, p *part) error {
 	if err := <-started; err != nil {
 		return err
 	}
-	s.setPid(p, cmd.Process.Pid)
+	s.set(p, life{cmd.Process.Pid, admin})
 	stop := context.AfterFunc(ctx, func() { cmd.Process.Signal(syscall.SIGTERM) })
 	defer stop()
 	kill := make(chan struct{})
@@ -122,7 +150,7 @@ func (s *supervisor) life(ctx context.Context, p *part) error {
 	}()
 	s.copyLines(p.Name, output)
 	err = cmd.Wait()
-	s.setPid(p, 0)
+	s.set(p, life{Admin: admin})
 	if err == nil {
 		err = errors.New("exit status 0")
 	}
@@ -142,10 +170,10 @@ func (s *supervisor) copyLines(name string, r io.Reader) {
 	}
 }
 
-func (s *supervisor) setPid(p *part, pid int) {
-	s.mu.Lock()
-	p.Pid = pid
-	s.mu.Unlock()
+func (s *supervisor) set(p *part, l life) {
+	p.mu.Lock()
+	p.life = l
+	p.mu.Unlock()
 	s.changed()
 }
 
@@ -154,7 +182,7 @@ func (s *supervisor) awaitReady(ctx context.Context, p *part) error {
 	client := http.Client{Timeout: 3 * time.Second}
 	last := "no answer yet"
 	for {
-		response, err := client.Get("http://" + p.Admin + "/readyz")
+		response, err := client.Get("http://" + p.now().Admin + "/readyz")
 		if err == nil {
 			body, _ := io.ReadAll(io.LimitReader(response.Body, 1000))
 			response.Body.Close()
