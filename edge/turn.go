@@ -9,10 +9,9 @@ import (
 	"github.com/rollcall/rollcall/schema/topic"
 )
 
-// ask reads something once all that the client sent before st is settled, and
-// hands it to then, in the mailbox; st is answered with an error that read
-// gives.
-func ask[A any](s *session, st *stanza.Stanza, read func(context.Context) (A, error), then func(A)) {
+// whenSettled reads something once all that the client sent before is settled,
+// and hands it on, or the error, in the mailbox.
+func whenSettled[A any](s *session, read func(context.Context) (A, error), then func(A, error)) {
 	s.order.then(func() {
 		go func() {
 			ctx, cancel := s.server.context(s.server.opts.ReadIn)
@@ -21,14 +20,20 @@ func ask[A any](s *session, st *stanza.Stanza, read func(context.Context) (A, er
 			if err != nil {
 				s.server.log.Warn("projection not read", "account", s.local.bare, "err", err)
 			}
-			s.post(func() {
-				if err != nil {
-					s.fail(st, err)
-					return
-				}
-				then(a)
-			})
+			s.post(func() { then(a, err) })
 		}()
+	})
+}
+
+// ask is whenSettled for a stanza that leaves no event; it is answered with an
+// error that read gives.
+func ask[A any](s *session, st *stanza.Stanza, read func(context.Context) (A, error), then func(A)) {
+	whenSettled(s, read, func(a A, err error) {
+		if err != nil {
+			s.fail(st, err)
+			return
+		}
+		then(a)
 	})
 }
 
@@ -41,7 +46,7 @@ type turn struct {
 	stanza, before uint32 // as of event.Event
 }
 
-// inTurn is ask for what leaves an event: then calls append or refuse of its
+// inTurn is whenSettled for what leaves an event: then calls append or refuse of its
 // turn, once.
 func inTurn[A any](s *session, st *stanza.Stanza, read func(context.Context) (A, error), then func(*turn, A)) {
 	t := &turn{s: s, st: st}
@@ -49,22 +54,12 @@ func inTurn[A any](s *session, st *stanza.Stanza, read func(context.Context) (A,
 		t.stanza, t.before = s.taking, s.sm.before
 		s.sm.before = s.taking
 	}
-	s.order.then(func() {
-		go func() {
-			ctx, cancel := s.server.context(s.server.opts.ReadIn)
-			defer cancel()
-			a, err := read(ctx)
-			if err != nil {
-				s.server.log.Warn("projection not read", "account", s.local.bare, "err", err)
-			}
-			s.post(func() {
-				if err != nil {
-					t.refuse(err)
-					return
-				}
-				then(t, a)
-			})
-		}()
+	whenSettled(s, read, func(a A, err error) {
+		if err != nil {
+			t.refuse(err)
+			return
+		}
+		then(t, a)
 	})
 	t.n = s.order.issue()
 }
