@@ -15,7 +15,7 @@ import (
 // newest waits. Above the hard bound the outbound overflows: what was not
 // handed to the socket is dropped, and the session ends.
 //
-// Under stream management (managed.go) stanzas are numbered when they come
+// Under stream management (outbound_sm.go) stanzas are numbered when they come
 // into buf, kept until the client acknowledges them, and kept alone while
 // there is no connection. Those above the soft bound hold presence back too.
 type outbound struct {
