@@ -38,14 +38,13 @@ func (l *local) takeDirected(b *batch, d *wire.Directed) {
 // section 4.6), unless they were given newer presence of the same full JID.
 func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 	from, target := jid.FromCanonical(d.GetFrom()), directedTo{d.GetFrom(), d.GetResource()}
-	if l.server.followedOf(from.Bare().String()).told(from.Bare().String(), from.Resource(), l) > d.GetVersion() {
-		return
-	}
+	// Only who is available was told.
+	told := l.server.followedOf(from.Bare().String()).told(from.Bare().String(), from.Resource(), l) > d.GetVersion()
 	said := preparePresence(d.GetFrom(), d.GetAvailable(), d.GetPresence())
 	l.server.metrics.encoded.Inc()
 	c, taken := l.policy.Load(), false
 	for _, s := range l.sessions() {
-		if !c.Allows(privacy.PresenceIn, s.resource, from) {
+		if told && s.available.Load() || !c.Allows(privacy.PresenceIn, s.resource, from) {
 			continue
 		}
 		taken = true

@@ -6,6 +6,8 @@ import (
 
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/edgetest"
+	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/topic"
 )
 
 func TestRFC6121_4_3_2_Probes(t *testing.T) {
@@ -260,4 +262,27 @@ func TestRFC6121_4_7_Syntax(t *testing.T) {
 			t.Errorf("%q", heard)
 		}
 	})
+}
+
+// Presence that is directed to a resource which is not available reaches it,
+// though a newer broadcast has reached the account's other resource.
+func TestRFC6121_4_6_3_DirectedBehindABroadcast(t *testing.T) {
+	p := newPlay(t, edge.Options{})
+	p.create("juliet", "mercutio")
+	p.house.Befriend("juliet", "mercutio")
+	p.online("juliet/balcony")
+	p.dial("juliet/chamber")
+	p.online("mercutio/orchard")
+	p.heard("juliet/balcony")
+	late := make([]bool, 4)
+	late[topic.Partition(jid.MustBare("juliet@example.com"), 4)] = true
+	if late[topic.Partition(jid.MustBare("mercutio@example.com"), 4)] {
+		t.Fatal("both are in one partition")
+	}
+	p.house.Late(late)
+	p.send("mercutio/orchard", "<presence to='juliet@example.com/chamber'><show>chat</show></presence><presence><show>away</show></presence>")
+	p.until("juliet/balcony", "presence from=mercutio@example.com/orchard to=juliet@example.com <show>away</show>")
+	p.house.Late(nil)
+	p.expect("juliet/chamber", "presence from=mercutio@example.com/orchard to=juliet@example.com/chamber <show>chat</show>")
+	p.expect("juliet/balcony")
 }
