@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"cmp"
+
 	"github.com/google/uuid"
 
 	"github.com/rollcall/rollcall/edge/stanza"
@@ -107,7 +109,7 @@ func (s *Server) Frames(partition int32, frames []*wire.Frame) {
 
 // output gives an account's sessions an outbox record, once.
 func (s *Server) output(b *batch, sh *shard, o *wire.Output) {
-	if !sh.takeOutput(o.GetOffset()) {
+	if !sh.takeOutput(o) {
 		return
 	}
 	l := sh.find(o.GetAccount())
@@ -169,15 +171,35 @@ func (l *local) hear(sub *event.SubscriptionStanza, at int64) []*session {
 	return to
 }
 
-// takeOutput tells whether an outbox record is newer than all before.
-func (sh *shard) takeOutput(offset int64) bool {
+// takeOutput tells whether an outbox record was not taken before: it is newer
+// than all of the outbox, and no copy of one, which a projector that takes over
+// from another may publish. Of each origin the records come in their order.
+func (sh *shard) takeOutput(o *wire.Output) bool {
 	sh.mu.Lock()
 	defer sh.mu.Unlock()
-	if offset < sh.outbox {
+	if o.GetOffset() < sh.outbox {
 		return false
 	}
-	sh.outbox = offset + 1
+	sh.outbox = o.GetOffset() + 1
+	origin, at := o.GetOutput().GetOrigin(), source{o.GetOutput().GetSequence(), o.GetOutput().GetIndex()}
+	if last, known := sh.caused[origin]; known && at.compare(last) <= 0 {
+		return false
+	}
+	if sh.caused == nil {
+		sh.caused = make(map[string]source)
+	}
+	sh.caused[origin] = at
 	return true
+}
+
+// source is where an outbox record came from within its origin.
+type source struct {
+	sequence uint64
+	index    uint32
+}
+
+func (p source) compare(q source) int {
+	return cmp.Or(cmp.Compare(p.sequence, q.sequence), cmp.Compare(p.index, q.index))
 }
 
 // subscriptionStanza gives the client a contact's verb: a request if it is

@@ -124,7 +124,8 @@ func (l *local) remove(s *session) {
 type shard struct {
 	mu       sync.Mutex
 	accounts map[string]*local
-	outbox   int64 // the next outbox record that was not taken
+	outbox   int64             // the next outbox record that was not taken
+	caused   map[string]source // by origin, where the newest came from
 }
 
 // join gives the account's local, with one reference more, unless it has max

@@ -6,6 +6,7 @@ package edgetest
 
 import (
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -227,7 +228,7 @@ func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (
 			continue
 		}
 		op := topic.Partition(reaction.Account, h.partitions)
-		reaction.Output.Origin, reaction.Output.Sequence, reaction.Output.Index = "p", uint64(offset), uint32(i)
+		reaction.Output.Origin, reaction.Output.Sequence, reaction.Output.Index = fmt.Sprintf("p/%d", p), uint64(offset), uint32(i)
 		h.tell(op, &wire.Frame{What: &wire.Frame_Output{Output: &wire.Output{
 			Account: reaction.Account.String(), Offset: h.outbox[op], Output: reaction.Output,
 		}}})
