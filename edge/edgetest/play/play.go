@@ -167,12 +167,38 @@ func (p *Play) Check() error {
 	if err := p.eventually(p.compare); err != nil {
 		return err
 	}
+	late := p.lateRequests()
 	p.model.Told()
+	for who, requests := range late {
+		p.model.Session(who).May = requests
+	}
 	p.loose = false
 	for _, c := range p.clients {
 		c.got = nil
 	}
 	return nil
+}
+
+// lateRequests gives the requests to subscribe that sessions have not been told
+// yet, where that was not compared: who becomes available is told them once its
+// roster is read, and nothing here waits for that.
+func (p *Play) lateRequests() map[string][]string {
+	late := make(map[string][]string)
+	if !p.loose {
+		return late
+	}
+	for _, who := range p.model.Sessions() {
+		left := count(p.clients[who].got)
+		for _, t := range p.model.Session(who).Must {
+			if !strings.HasPrefix(t, "subscribe ") {
+				continue
+			}
+			if left[t]--; left[t] < 0 {
+				late[who] = append(late[who], t)
+			}
+		}
+	}
+	return late
 }
 
 // eventually tries until there is no difference, or the time is over.
