@@ -19,7 +19,7 @@ var (
 	modelSeed     = flag.Uint64("model.seed", 0, "the first seed of the random commands; 0: a new one, or ROLLCALL_MODEL_SEED")
 	modelLate     = flag.Bool("model.late", false, "frames of some partitions come late")
 	modelShrink   = flag.Duration("model.shrink", 20*time.Second, "how long a shorter list that fails is looked for")
-	modelCommands = flag.Int("model.commands", 20_000, "how many random commands are done; fewer with -short")
+	modelCommands = flag.Int("model.commands", 100_000, "how many random commands are done; fewer with -short")
 )
 
 // playLength is how many commands one world lives.

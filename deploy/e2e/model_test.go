@@ -25,7 +25,7 @@ var (
 
 // What clients are told on real engines is what an executable model of the
 // specifications says: random commands of five people on two edges, which are
-// killed four times. Twenty thousand such commands run in memory
+// killed four times. A hundred thousand such commands run in memory
 // (edge.TestRandomCommandsAgainstTheModel).
 func TestModel(t *testing.T) {
 	t.Parallel()
