@@ -94,7 +94,7 @@ romeo.expectsCut();
 process.kill(readRun().parts.find((p) => p.name === "edge-2").pid, "SIGKILL");
 juliet.marks();
 await juliet.sees("romeo offline", gone("romeo"), 15000);
-await until("edge-2 serves again", async () => (await fetch(`http://${edge(2).admin}/readyz`)).ok);
+await until("edge-2 serves again", async () => (await fetch(`http://${readRun().parts.find((p) => p.name === "edge-2").admin}/readyz`)).ok);
 say("dev", "has started edge-2 again");
 await romeo.connects("edge-2, STARTTLS");
 await juliet.sees("romeo online again", available("romeo"));
