@@ -301,6 +301,114 @@ func (Stanza) EnumDescriptor() ([]byte, []int) {
 	return file_schema_event_event_proto_rawDescGZIP(), []int{4}
 }
 
+type MessageWithheld_Reason int32
+
+const (
+	MessageWithheld_REASON_UNSPECIFIED MessageWithheld_Reason = 0
+	// Its sender got an error, or it was ignored.
+	MessageWithheld_REASON_REFUSED MessageWithheld_Reason = 1
+	// By the account's ArchivePreferencesSet.
+	MessageWithheld_REASON_PREFERENCES MessageWithheld_Reason = 2
+	// A copy of one that came before, by its origin id.
+	MessageWithheld_REASON_COPY MessageWithheld_Reason = 3
+)
+
+// Enum value maps for MessageWithheld_Reason.
+var (
+	MessageWithheld_Reason_name = map[int32]string{
+		0: "REASON_UNSPECIFIED",
+		1: "REASON_REFUSED",
+		2: "REASON_PREFERENCES",
+		3: "REASON_COPY",
+	}
+	MessageWithheld_Reason_value = map[string]int32{
+		"REASON_UNSPECIFIED": 0,
+		"REASON_REFUSED":     1,
+		"REASON_PREFERENCES": 2,
+		"REASON_COPY":        3,
+	}
+)
+
+func (x MessageWithheld_Reason) Enum() *MessageWithheld_Reason {
+	p := new(MessageWithheld_Reason)
+	*p = x
+	return p
+}
+
+func (x MessageWithheld_Reason) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (MessageWithheld_Reason) Descriptor() protoreflect.EnumDescriptor {
+	return file_schema_event_event_proto_enumTypes[5].Descriptor()
+}
+
+func (MessageWithheld_Reason) Type() protoreflect.EnumType {
+	return &file_schema_event_event_proto_enumTypes[5]
+}
+
+func (x MessageWithheld_Reason) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use MessageWithheld_Reason.Descriptor instead.
+func (MessageWithheld_Reason) EnumDescriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{19, 0}
+}
+
+type ArchivePreferencesSet_Default int32
+
+const (
+	ArchivePreferencesSet_DEFAULT_UNSPECIFIED ArchivePreferencesSet_Default = 0
+	ArchivePreferencesSet_DEFAULT_ALWAYS      ArchivePreferencesSet_Default = 1
+	ArchivePreferencesSet_DEFAULT_NEVER       ArchivePreferencesSet_Default = 2
+	// With who is in the roster.
+	ArchivePreferencesSet_DEFAULT_ROSTER ArchivePreferencesSet_Default = 3
+)
+
+// Enum value maps for ArchivePreferencesSet_Default.
+var (
+	ArchivePreferencesSet_Default_name = map[int32]string{
+		0: "DEFAULT_UNSPECIFIED",
+		1: "DEFAULT_ALWAYS",
+		2: "DEFAULT_NEVER",
+		3: "DEFAULT_ROSTER",
+	}
+	ArchivePreferencesSet_Default_value = map[string]int32{
+		"DEFAULT_UNSPECIFIED": 0,
+		"DEFAULT_ALWAYS":      1,
+		"DEFAULT_NEVER":       2,
+		"DEFAULT_ROSTER":      3,
+	}
+)
+
+func (x ArchivePreferencesSet_Default) Enum() *ArchivePreferencesSet_Default {
+	p := new(ArchivePreferencesSet_Default)
+	*p = x
+	return p
+}
+
+func (x ArchivePreferencesSet_Default) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ArchivePreferencesSet_Default) Descriptor() protoreflect.EnumDescriptor {
+	return file_schema_event_event_proto_enumTypes[6].Descriptor()
+}
+
+func (ArchivePreferencesSet_Default) Type() protoreflect.EnumType {
+	return &file_schema_event_event_proto_enumTypes[6]
+}
+
+func (x ArchivePreferencesSet_Default) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ArchivePreferencesSet_Default.Descriptor instead.
+func (ArchivePreferencesSet_Default) EnumDescriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{20, 0}
+}
+
 type StorageSet_Space int32
 
 const (
@@ -336,11 +444,11 @@ func (x StorageSet_Space) String() string {
 }
 
 func (StorageSet_Space) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[5].Descriptor()
+	return file_schema_event_event_proto_enumTypes[7].Descriptor()
 }
 
 func (StorageSet_Space) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[5]
+	return &file_schema_event_event_proto_enumTypes[7]
 }
 
 func (x StorageSet_Space) Number() protoreflect.EnumNumber {
@@ -349,7 +457,7 @@ func (x StorageSet_Space) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use StorageSet_Space.Descriptor instead.
 func (StorageSet_Space) EnumDescriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{30, 0}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{35, 0}
 }
 
 // Event is the value of every record in the topic account. The key of the
@@ -403,6 +511,11 @@ type Event struct {
 	//	*Event_NodeConfigured
 	//	*Event_NodeDeleted
 	//	*Event_StorageSet
+	//	*Event_MessageExpired
+	//	*Event_MessageWithheld
+	//	*Event_ArchivePreferencesSet
+	//	*Event_PushEnabled
+	//	*Event_PushDisabled
 	Kind          isEvent_Kind `protobuf_oneof:"kind"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -735,6 +848,51 @@ func (x *Event) GetStorageSet() *StorageSet {
 	return nil
 }
 
+func (x *Event) GetMessageExpired() *MessageExpired {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_MessageExpired); ok {
+			return x.MessageExpired
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetMessageWithheld() *MessageWithheld {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_MessageWithheld); ok {
+			return x.MessageWithheld
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetArchivePreferencesSet() *ArchivePreferencesSet {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_ArchivePreferencesSet); ok {
+			return x.ArchivePreferencesSet
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPushEnabled() *PushEnabled {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_PushEnabled); ok {
+			return x.PushEnabled
+		}
+	}
+	return nil
+}
+
+func (x *Event) GetPushDisabled() *PushDisabled {
+	if x != nil {
+		if x, ok := x.Kind.(*Event_PushDisabled); ok {
+			return x.PushDisabled
+		}
+	}
+	return nil
+}
+
 type isEvent_Kind interface {
 	isEvent_Kind()
 }
@@ -843,6 +1001,26 @@ type Event_StorageSet struct {
 	StorageSet *StorageSet `protobuf:"bytes,41,opt,name=storage_set,json=storageSet,proto3,oneof"`
 }
 
+type Event_MessageExpired struct {
+	MessageExpired *MessageExpired `protobuf:"bytes,42,opt,name=message_expired,json=messageExpired,proto3,oneof"`
+}
+
+type Event_MessageWithheld struct {
+	MessageWithheld *MessageWithheld `protobuf:"bytes,43,opt,name=message_withheld,json=messageWithheld,proto3,oneof"`
+}
+
+type Event_ArchivePreferencesSet struct {
+	ArchivePreferencesSet *ArchivePreferencesSet `protobuf:"bytes,44,opt,name=archive_preferences_set,json=archivePreferencesSet,proto3,oneof"`
+}
+
+type Event_PushEnabled struct {
+	PushEnabled *PushEnabled `protobuf:"bytes,45,opt,name=push_enabled,json=pushEnabled,proto3,oneof"`
+}
+
+type Event_PushDisabled struct {
+	PushDisabled *PushDisabled `protobuf:"bytes,46,opt,name=push_disabled,json=pushDisabled,proto3,oneof"`
+}
+
 func (*Event_AccountCreated) isEvent_Kind() {}
 
 func (*Event_AccountDeleted) isEvent_Kind() {}
@@ -894,6 +1072,16 @@ func (*Event_NodeConfigured) isEvent_Kind() {}
 func (*Event_NodeDeleted) isEvent_Kind() {}
 
 func (*Event_StorageSet) isEvent_Kind() {}
+
+func (*Event_MessageExpired) isEvent_Kind() {}
+
+func (*Event_MessageWithheld) isEvent_Kind() {}
+
+func (*Event_ArchivePreferencesSet) isEvent_Kind() {}
+
+func (*Event_PushEnabled) isEvent_Kind() {}
+
+func (*Event_PushDisabled) isEvent_Kind() {}
 
 // AccountCreated opens the history of an account.
 type AccountCreated struct {
@@ -1801,7 +1989,10 @@ type Message struct {
 	// Waits in the inbox when no resource takes it.
 	Storable bool `protobuf:"varint,6,opt,name=storable,proto3" json:"storable,omitempty"`
 	// Who may get copies of it.
-	Copies        Copies `protobuf:"varint,7,opt,name=copies,proto3,enum=rollcall.event.v1.Copies" json:"copies,omitempty"`
+	Copies Copies `protobuf:"varint,7,opt,name=copies,proto3,enum=rollcall.event.v1.Copies" json:"copies,omitempty"`
+	// The id that the sender's client gave it (XEP-0359, section 3): a message
+	// from the same account with the same one is a copy.
+	OriginId      string `protobuf:"bytes,8,opt,name=origin_id,json=originId,proto3" json:"origin_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1885,6 +2076,13 @@ func (x *Message) GetCopies() Copies {
 	return Copies_COPIES_UNSPECIFIED
 }
 
+func (x *Message) GetOriginId() string {
+	if x != nil {
+		return x.OriginId
+	}
+	return ""
+}
+
 // MessageAccepted is a message in the history of its recipient. Its id is
 // the stanza id (XEP-0359).
 type MessageAccepted struct {
@@ -1892,8 +2090,10 @@ type MessageAccepted struct {
 	// The sender's full JID.
 	From string `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
 	// The addressed resource; empty for a bare JID.
-	Resource      string   `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
-	Message       *Message `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	Resource string   `protobuf:"bytes,2,opt,name=resource,proto3" json:"resource,omitempty"`
+	Message  *Message `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Messages that may wait in the inbox; 0 is no limit.
+	MaxWaiting    uint32 `protobuf:"varint,4,opt,name=max_waiting,json=maxWaiting,proto3" json:"max_waiting,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1947,6 +2147,13 @@ func (x *MessageAccepted) GetMessage() *Message {
 		return x.Message
 	}
 	return nil
+}
+
+func (x *MessageAccepted) GetMaxWaiting() uint32 {
+	if x != nil {
+		return x.MaxWaiting
+	}
+	return 0
 }
 
 // MessageSent is the same in the history of its sender.
@@ -2075,6 +2282,343 @@ func (x *Delivered) GetResource() string {
 	return ""
 }
 
+// MessageExpired takes a message out of the inbox that waited for too long.
+type MessageExpired struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The offset of the MessageAccepted.
+	Offset        int64 `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageExpired) Reset() {
+	*x = MessageExpired{}
+	mi := &file_schema_event_event_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageExpired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageExpired) ProtoMessage() {}
+
+func (x *MessageExpired) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageExpired.ProtoReflect.Descriptor instead.
+func (*MessageExpired) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *MessageExpired) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+// MessageWithheld is a reaction in the same history: a message of it is in no
+// archive.
+type MessageWithheld struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The offset of the MessageAccepted or MessageSent.
+	Offset int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
+	Reason MessageWithheld_Reason `protobuf:"varint,2,opt,name=reason,proto3,enum=rollcall.event.v1.MessageWithheld_Reason" json:"reason,omitempty"`
+	// The time of that event, microseconds since 1970 UTC.
+	MessageAt     int64 `protobuf:"varint,3,opt,name=message_at,json=messageAt,proto3" json:"message_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MessageWithheld) Reset() {
+	*x = MessageWithheld{}
+	mi := &file_schema_event_event_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MessageWithheld) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MessageWithheld) ProtoMessage() {}
+
+func (x *MessageWithheld) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MessageWithheld.ProtoReflect.Descriptor instead.
+func (*MessageWithheld) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *MessageWithheld) GetOffset() int64 {
+	if x != nil {
+		return x.Offset
+	}
+	return 0
+}
+
+func (x *MessageWithheld) GetReason() MessageWithheld_Reason {
+	if x != nil {
+		return x.Reason
+	}
+	return MessageWithheld_REASON_UNSPECIFIED
+}
+
+func (x *MessageWithheld) GetMessageAt() int64 {
+	if x != nil {
+		return x.MessageAt
+	}
+	return 0
+}
+
+// ArchivePreferencesSet tells which messages the account's archive keeps
+// (XEP-0441).
+type ArchivePreferencesSet struct {
+	state   protoimpl.MessageState        `protogen:"open.v1"`
+	Default ArchivePreferencesSet_Default `protobuf:"varint,1,opt,name=default,proto3,enum=rollcall.event.v1.ArchivePreferencesSet_Default" json:"default,omitempty"`
+	// JIDs, bare or full, that count before the default.
+	Always        []string `protobuf:"bytes,2,rep,name=always,proto3" json:"always,omitempty"`
+	Never         []string `protobuf:"bytes,3,rep,name=never,proto3" json:"never,omitempty"`
+	RequestId     string   `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string   `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchivePreferencesSet) Reset() {
+	*x = ArchivePreferencesSet{}
+	mi := &file_schema_event_event_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchivePreferencesSet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchivePreferencesSet) ProtoMessage() {}
+
+func (x *ArchivePreferencesSet) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchivePreferencesSet.ProtoReflect.Descriptor instead.
+func (*ArchivePreferencesSet) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ArchivePreferencesSet) GetDefault() ArchivePreferencesSet_Default {
+	if x != nil {
+		return x.Default
+	}
+	return ArchivePreferencesSet_DEFAULT_UNSPECIFIED
+}
+
+func (x *ArchivePreferencesSet) GetAlways() []string {
+	if x != nil {
+		return x.Always
+	}
+	return nil
+}
+
+func (x *ArchivePreferencesSet) GetNever() []string {
+	if x != nil {
+		return x.Never
+	}
+	return nil
+}
+
+func (x *ArchivePreferencesSet) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ArchivePreferencesSet) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// PushEnabled registers a push service for the account, or changes what it is
+// told (XEP-0357, section 5).
+type PushEnabled struct {
+	state   protoimpl.MessageState `protogen:"open.v1"`
+	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Node    string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	// The form with publish options, as self-contained XML; may be empty.
+	Options       []byte `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushEnabled) Reset() {
+	*x = PushEnabled{}
+	mi := &file_schema_event_event_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushEnabled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushEnabled) ProtoMessage() {}
+
+func (x *PushEnabled) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushEnabled.ProtoReflect.Descriptor instead.
+func (*PushEnabled) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PushEnabled) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *PushEnabled) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PushEnabled) GetOptions() []byte {
+	if x != nil {
+		return x.Options
+	}
+	return nil
+}
+
+func (x *PushEnabled) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PushEnabled) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+// PushDisabled ends that; without a node for all nodes of the service.
+type PushDisabled struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Service       string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Node          string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
+	RequestId     string                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource      string                 `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PushDisabled) Reset() {
+	*x = PushDisabled{}
+	mi := &file_schema_event_event_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PushDisabled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PushDisabled) ProtoMessage() {}
+
+func (x *PushDisabled) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_event_event_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PushDisabled.ProtoReflect.Descriptor instead.
+func (*PushDisabled) Descriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *PushDisabled) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *PushDisabled) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *PushDisabled) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *PushDisabled) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
 // EdgeLost ends every binding of an edge's epoch; one copy in every partition.
 type EdgeLost struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2086,7 +2630,7 @@ type EdgeLost struct {
 
 func (x *EdgeLost) Reset() {
 	*x = EdgeLost{}
-	mi := &file_schema_event_event_proto_msgTypes[18]
+	mi := &file_schema_event_event_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2642,7 @@ func (x *EdgeLost) String() string {
 func (*EdgeLost) ProtoMessage() {}
 
 func (x *EdgeLost) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[18]
+	mi := &file_schema_event_event_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2655,7 @@ func (x *EdgeLost) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EdgeLost.ProtoReflect.Descriptor instead.
 func (*EdgeLost) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{18}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *EdgeLost) GetEdge() string {
@@ -2143,7 +2687,7 @@ type BlockListChanged struct {
 
 func (x *BlockListChanged) Reset() {
 	*x = BlockListChanged{}
-	mi := &file_schema_event_event_proto_msgTypes[19]
+	mi := &file_schema_event_event_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2155,7 +2699,7 @@ func (x *BlockListChanged) String() string {
 func (*BlockListChanged) ProtoMessage() {}
 
 func (x *BlockListChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[19]
+	mi := &file_schema_event_event_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2168,7 +2712,7 @@ func (x *BlockListChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockListChanged.ProtoReflect.Descriptor instead.
 func (*BlockListChanged) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{19}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *BlockListChanged) GetBlocked() []string {
@@ -2220,7 +2764,7 @@ type PrivacyListChanged struct {
 
 func (x *PrivacyListChanged) Reset() {
 	*x = PrivacyListChanged{}
-	mi := &file_schema_event_event_proto_msgTypes[20]
+	mi := &file_schema_event_event_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2232,7 +2776,7 @@ func (x *PrivacyListChanged) String() string {
 func (*PrivacyListChanged) ProtoMessage() {}
 
 func (x *PrivacyListChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[20]
+	mi := &file_schema_event_event_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2245,7 +2789,7 @@ func (x *PrivacyListChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivacyListChanged.ProtoReflect.Descriptor instead.
 func (*PrivacyListChanged) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{20}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *PrivacyListChanged) GetName() string {
@@ -2295,7 +2839,7 @@ type PrivacyItem struct {
 
 func (x *PrivacyItem) Reset() {
 	*x = PrivacyItem{}
-	mi := &file_schema_event_event_proto_msgTypes[21]
+	mi := &file_schema_event_event_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2851,7 @@ func (x *PrivacyItem) String() string {
 func (*PrivacyItem) ProtoMessage() {}
 
 func (x *PrivacyItem) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[21]
+	mi := &file_schema_event_event_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2864,7 @@ func (x *PrivacyItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivacyItem.ProtoReflect.Descriptor instead.
 func (*PrivacyItem) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{21}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *PrivacyItem) GetType() string {
@@ -2393,7 +2937,7 @@ type PrivacyListChosen struct {
 
 func (x *PrivacyListChosen) Reset() {
 	*x = PrivacyListChosen{}
-	mi := &file_schema_event_event_proto_msgTypes[22]
+	mi := &file_schema_event_event_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2405,7 +2949,7 @@ func (x *PrivacyListChosen) String() string {
 func (*PrivacyListChosen) ProtoMessage() {}
 
 func (x *PrivacyListChosen) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[22]
+	mi := &file_schema_event_event_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2418,7 +2962,7 @@ func (x *PrivacyListChosen) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivacyListChosen.ProtoReflect.Descriptor instead.
 func (*PrivacyListChosen) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{22}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *PrivacyListChosen) GetName() string {
@@ -2461,7 +3005,7 @@ type VisibilityChanged struct {
 
 func (x *VisibilityChanged) Reset() {
 	*x = VisibilityChanged{}
-	mi := &file_schema_event_event_proto_msgTypes[23]
+	mi := &file_schema_event_event_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +3017,7 @@ func (x *VisibilityChanged) String() string {
 func (*VisibilityChanged) ProtoMessage() {}
 
 func (x *VisibilityChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[23]
+	mi := &file_schema_event_event_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +3030,7 @@ func (x *VisibilityChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VisibilityChanged.ProtoReflect.Descriptor instead.
 func (*VisibilityChanged) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{23}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *VisibilityChanged) GetResource() string {
@@ -2524,7 +3068,7 @@ type StanzaHandled struct {
 
 func (x *StanzaHandled) Reset() {
 	*x = StanzaHandled{}
-	mi := &file_schema_event_event_proto_msgTypes[24]
+	mi := &file_schema_event_event_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2536,7 +3080,7 @@ func (x *StanzaHandled) String() string {
 func (*StanzaHandled) ProtoMessage() {}
 
 func (x *StanzaHandled) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[24]
+	mi := &file_schema_event_event_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2549,7 +3093,7 @@ func (x *StanzaHandled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StanzaHandled.ProtoReflect.Descriptor instead.
 func (*StanzaHandled) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{24}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *StanzaHandled) GetCopies() bool {
@@ -2575,7 +3119,7 @@ type NodeConfig struct {
 
 func (x *NodeConfig) Reset() {
 	*x = NodeConfig{}
-	mi := &file_schema_event_event_proto_msgTypes[25]
+	mi := &file_schema_event_event_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2587,7 +3131,7 @@ func (x *NodeConfig) String() string {
 func (*NodeConfig) ProtoMessage() {}
 
 func (x *NodeConfig) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[25]
+	mi := &file_schema_event_event_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2600,7 +3144,7 @@ func (x *NodeConfig) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeConfig.ProtoReflect.Descriptor instead.
 func (*NodeConfig) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{25}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *NodeConfig) GetAccess() Access {
@@ -2649,7 +3193,7 @@ type NodeItemPublished struct {
 
 func (x *NodeItemPublished) Reset() {
 	*x = NodeItemPublished{}
-	mi := &file_schema_event_event_proto_msgTypes[26]
+	mi := &file_schema_event_event_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2661,7 +3205,7 @@ func (x *NodeItemPublished) String() string {
 func (*NodeItemPublished) ProtoMessage() {}
 
 func (x *NodeItemPublished) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[26]
+	mi := &file_schema_event_event_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2674,7 +3218,7 @@ func (x *NodeItemPublished) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeItemPublished.ProtoReflect.Descriptor instead.
 func (*NodeItemPublished) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{26}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *NodeItemPublished) GetNode() string {
@@ -2735,7 +3279,7 @@ type NodeItemRetracted struct {
 
 func (x *NodeItemRetracted) Reset() {
 	*x = NodeItemRetracted{}
-	mi := &file_schema_event_event_proto_msgTypes[27]
+	mi := &file_schema_event_event_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2747,7 +3291,7 @@ func (x *NodeItemRetracted) String() string {
 func (*NodeItemRetracted) ProtoMessage() {}
 
 func (x *NodeItemRetracted) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[27]
+	mi := &file_schema_event_event_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2760,7 +3304,7 @@ func (x *NodeItemRetracted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeItemRetracted.ProtoReflect.Descriptor instead.
 func (*NodeItemRetracted) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{27}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *NodeItemRetracted) GetNode() string {
@@ -2818,7 +3362,7 @@ type NodeConfigured struct {
 
 func (x *NodeConfigured) Reset() {
 	*x = NodeConfigured{}
-	mi := &file_schema_event_event_proto_msgTypes[28]
+	mi := &file_schema_event_event_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2830,7 +3374,7 @@ func (x *NodeConfigured) String() string {
 func (*NodeConfigured) ProtoMessage() {}
 
 func (x *NodeConfigured) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[28]
+	mi := &file_schema_event_event_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2843,7 +3387,7 @@ func (x *NodeConfigured) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeConfigured.ProtoReflect.Descriptor instead.
 func (*NodeConfigured) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{28}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *NodeConfigured) GetNode() string {
@@ -2889,7 +3433,7 @@ type NodeDeleted struct {
 
 func (x *NodeDeleted) Reset() {
 	*x = NodeDeleted{}
-	mi := &file_schema_event_event_proto_msgTypes[29]
+	mi := &file_schema_event_event_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2901,7 +3445,7 @@ func (x *NodeDeleted) String() string {
 func (*NodeDeleted) ProtoMessage() {}
 
 func (x *NodeDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[29]
+	mi := &file_schema_event_event_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2914,7 +3458,7 @@ func (x *NodeDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeDeleted.ProtoReflect.Descriptor instead.
 func (*NodeDeleted) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{29}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *NodeDeleted) GetNode() string {
@@ -2967,7 +3511,7 @@ type StorageSet struct {
 
 func (x *StorageSet) Reset() {
 	*x = StorageSet{}
-	mi := &file_schema_event_event_proto_msgTypes[30]
+	mi := &file_schema_event_event_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2979,7 +3523,7 @@ func (x *StorageSet) String() string {
 func (*StorageSet) ProtoMessage() {}
 
 func (x *StorageSet) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[30]
+	mi := &file_schema_event_event_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2992,7 +3536,7 @@ func (x *StorageSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageSet.ProtoReflect.Descriptor instead.
 func (*StorageSet) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{30}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *StorageSet) GetSpace() StorageSet_Space {
@@ -3054,7 +3598,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_schema_event_event_proto_msgTypes[31]
+	mi := &file_schema_event_event_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3066,7 +3610,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[31]
+	mi := &file_schema_event_event_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3079,7 +3623,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{31}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Output) GetAt() int64 {
@@ -3223,7 +3767,7 @@ type RosterPush struct {
 
 func (x *RosterPush) Reset() {
 	*x = RosterPush{}
-	mi := &file_schema_event_event_proto_msgTypes[32]
+	mi := &file_schema_event_event_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3235,7 +3779,7 @@ func (x *RosterPush) String() string {
 func (*RosterPush) ProtoMessage() {}
 
 func (x *RosterPush) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[32]
+	mi := &file_schema_event_event_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3248,7 +3792,7 @@ func (x *RosterPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterPush.ProtoReflect.Descriptor instead.
 func (*RosterPush) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{32}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *RosterPush) GetItem() *RosterItem {
@@ -3288,7 +3832,7 @@ type RosterItem struct {
 
 func (x *RosterItem) Reset() {
 	*x = RosterItem{}
-	mi := &file_schema_event_event_proto_msgTypes[33]
+	mi := &file_schema_event_event_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3300,7 +3844,7 @@ func (x *RosterItem) String() string {
 func (*RosterItem) ProtoMessage() {}
 
 func (x *RosterItem) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[33]
+	mi := &file_schema_event_event_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3313,7 +3857,7 @@ func (x *RosterItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RosterItem.ProtoReflect.Descriptor instead.
 func (*RosterItem) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{33}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *RosterItem) GetContact() string {
@@ -3398,7 +3942,7 @@ type SubscriptionStanza struct {
 
 func (x *SubscriptionStanza) Reset() {
 	*x = SubscriptionStanza{}
-	mi := &file_schema_event_event_proto_msgTypes[34]
+	mi := &file_schema_event_event_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3410,7 +3954,7 @@ func (x *SubscriptionStanza) String() string {
 func (*SubscriptionStanza) ProtoMessage() {}
 
 func (x *SubscriptionStanza) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[34]
+	mi := &file_schema_event_event_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3423,7 +3967,7 @@ func (x *SubscriptionStanza) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionStanza.ProtoReflect.Descriptor instead.
 func (*SubscriptionStanza) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{34}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *SubscriptionStanza) GetFrom() string {
@@ -3466,7 +4010,7 @@ type Outcome struct {
 
 func (x *Outcome) Reset() {
 	*x = Outcome{}
-	mi := &file_schema_event_event_proto_msgTypes[35]
+	mi := &file_schema_event_event_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3478,7 +4022,7 @@ func (x *Outcome) String() string {
 func (*Outcome) ProtoMessage() {}
 
 func (x *Outcome) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[35]
+	mi := &file_schema_event_event_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3491,7 +4035,7 @@ func (x *Outcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Outcome.ProtoReflect.Descriptor instead.
 func (*Outcome) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{35}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *Outcome) GetBinding() []byte {
@@ -3548,7 +4092,7 @@ type PolicyChanged struct {
 
 func (x *PolicyChanged) Reset() {
 	*x = PolicyChanged{}
-	mi := &file_schema_event_event_proto_msgTypes[36]
+	mi := &file_schema_event_event_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3560,7 +4104,7 @@ func (x *PolicyChanged) String() string {
 func (*PolicyChanged) ProtoMessage() {}
 
 func (x *PolicyChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[36]
+	mi := &file_schema_event_event_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3573,7 +4117,7 @@ func (x *PolicyChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyChanged.ProtoReflect.Descriptor instead.
 func (*PolicyChanged) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{36}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *PolicyChanged) GetPolicy() *Policy {
@@ -3609,7 +4153,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_schema_event_event_proto_msgTypes[37]
+	mi := &file_schema_event_event_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3621,7 +4165,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[37]
+	mi := &file_schema_event_event_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3634,7 +4178,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{37}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *Policy) GetBlocked() []string {
@@ -3686,7 +4230,7 @@ type SessionPolicy struct {
 
 func (x *SessionPolicy) Reset() {
 	*x = SessionPolicy{}
-	mi := &file_schema_event_event_proto_msgTypes[38]
+	mi := &file_schema_event_event_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3698,7 +4242,7 @@ func (x *SessionPolicy) String() string {
 func (*SessionPolicy) ProtoMessage() {}
 
 func (x *SessionPolicy) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[38]
+	mi := &file_schema_event_event_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3711,7 +4255,7 @@ func (x *SessionPolicy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SessionPolicy.ProtoReflect.Descriptor instead.
 func (*SessionPolicy) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{38}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *SessionPolicy) GetResource() string {
@@ -3764,7 +4308,7 @@ type PolicyRule struct {
 
 func (x *PolicyRule) Reset() {
 	*x = PolicyRule{}
-	mi := &file_schema_event_event_proto_msgTypes[39]
+	mi := &file_schema_event_event_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3776,7 +4320,7 @@ func (x *PolicyRule) String() string {
 func (*PolicyRule) ProtoMessage() {}
 
 func (x *PolicyRule) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[39]
+	mi := &file_schema_event_event_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3789,7 +4333,7 @@ func (x *PolicyRule) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyRule.ProtoReflect.Descriptor instead.
 func (*PolicyRule) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{39}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *PolicyRule) GetAllow() bool {
@@ -3872,7 +4416,7 @@ type Privacy struct {
 
 func (x *Privacy) Reset() {
 	*x = Privacy{}
-	mi := &file_schema_event_event_proto_msgTypes[40]
+	mi := &file_schema_event_event_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3884,7 +4428,7 @@ func (x *Privacy) String() string {
 func (*Privacy) ProtoMessage() {}
 
 func (x *Privacy) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[40]
+	mi := &file_schema_event_event_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3897,7 +4441,7 @@ func (x *Privacy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Privacy.ProtoReflect.Descriptor instead.
 func (*Privacy) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{40}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *Privacy) GetBlocked() []string {
@@ -3939,7 +4483,7 @@ type PrivacyList struct {
 
 func (x *PrivacyList) Reset() {
 	*x = PrivacyList{}
-	mi := &file_schema_event_event_proto_msgTypes[41]
+	mi := &file_schema_event_event_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3951,7 +4495,7 @@ func (x *PrivacyList) String() string {
 func (*PrivacyList) ProtoMessage() {}
 
 func (x *PrivacyList) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[41]
+	mi := &file_schema_event_event_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3964,7 +4508,7 @@ func (x *PrivacyList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivacyList.ProtoReflect.Descriptor instead.
 func (*PrivacyList) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{41}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PrivacyList) GetName() string {
@@ -3997,7 +4541,7 @@ type PrivacySession struct {
 
 func (x *PrivacySession) Reset() {
 	*x = PrivacySession{}
-	mi := &file_schema_event_event_proto_msgTypes[42]
+	mi := &file_schema_event_event_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4009,7 +4553,7 @@ func (x *PrivacySession) String() string {
 func (*PrivacySession) ProtoMessage() {}
 
 func (x *PrivacySession) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[42]
+	mi := &file_schema_event_event_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4022,7 +4566,7 @@ func (x *PrivacySession) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivacySession.ProtoReflect.Descriptor instead.
 func (*PrivacySession) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{42}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *PrivacySession) GetResource() string {
@@ -4066,7 +4610,7 @@ type BlockListPush struct {
 
 func (x *BlockListPush) Reset() {
 	*x = BlockListPush{}
-	mi := &file_schema_event_event_proto_msgTypes[43]
+	mi := &file_schema_event_event_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4078,7 +4622,7 @@ func (x *BlockListPush) String() string {
 func (*BlockListPush) ProtoMessage() {}
 
 func (x *BlockListPush) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[43]
+	mi := &file_schema_event_event_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4091,7 +4635,7 @@ func (x *BlockListPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockListPush.ProtoReflect.Descriptor instead.
 func (*BlockListPush) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{43}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *BlockListPush) GetBlocked() []string {
@@ -4125,7 +4669,7 @@ type PrivacyListPush struct {
 
 func (x *PrivacyListPush) Reset() {
 	*x = PrivacyListPush{}
-	mi := &file_schema_event_event_proto_msgTypes[44]
+	mi := &file_schema_event_event_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4137,7 +4681,7 @@ func (x *PrivacyListPush) String() string {
 func (*PrivacyListPush) ProtoMessage() {}
 
 func (x *PrivacyListPush) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_event_event_proto_msgTypes[44]
+	mi := &file_schema_event_event_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4150,7 +4694,7 @@ func (x *PrivacyListPush) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PrivacyListPush.ProtoReflect.Descriptor instead.
 func (*PrivacyListPush) Descriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{44}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *PrivacyListPush) GetName() string {
@@ -4164,7 +4708,7 @@ var File_schema_event_event_proto protoreflect.FileDescriptor
 
 const file_schema_event_event_proto_rawDesc = "" +
 	"\n" +
-	"\x18schema/event/event.proto\x12\x11rollcall.event.v1\"\xf8\x11\n" +
+	"\x18schema/event/event.proto\x12\x11rollcall.event.v1\"\x88\x15\n" +
 	"\x05Event\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\x12\x16\n" +
@@ -4200,7 +4744,12 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x0fnode_configured\x18' \x01(\v2!.rollcall.event.v1.NodeConfiguredH\x00R\x0enodeConfigured\x12C\n" +
 	"\fnode_deleted\x18( \x01(\v2\x1e.rollcall.event.v1.NodeDeletedH\x00R\vnodeDeleted\x12@\n" +
 	"\vstorage_set\x18) \x01(\v2\x1d.rollcall.event.v1.StorageSetH\x00R\n" +
-	"storageSetB\x06\n" +
+	"storageSet\x12L\n" +
+	"\x0fmessage_expired\x18* \x01(\v2!.rollcall.event.v1.MessageExpiredH\x00R\x0emessageExpired\x12O\n" +
+	"\x10message_withheld\x18+ \x01(\v2\".rollcall.event.v1.MessageWithheldH\x00R\x0fmessageWithheld\x12b\n" +
+	"\x17archive_preferences_set\x18, \x01(\v2(.rollcall.event.v1.ArchivePreferencesSetH\x00R\x15archivePreferencesSet\x12C\n" +
+	"\fpush_enabled\x18- \x01(\v2\x1e.rollcall.event.v1.PushEnabledH\x00R\vpushEnabled\x12F\n" +
+	"\rpush_disabled\x18. \x01(\v2\x1f.rollcall.event.v1.PushDisabledH\x00R\fpushDisabledB\x06\n" +
 	"\x04kind\"\x10\n" +
 	"\x0eAccountCreated\"\x10\n" +
 	"\x0eAccountDeleted\"\xb5\x01\n" +
@@ -4266,7 +4815,7 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12+\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x17.rollcall.event.v1.VerbR\x04verb\x127\n" +
 	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\x12!\n" +
-	"\fmax_requests\x18\x04 \x01(\rR\vmaxRequests\"\xde\x01\n" +
+	"\fmax_requests\x18\x04 \x01(\rR\vmaxRequests\"\xfb\x01\n" +
 	"\aMessage\x122\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1e.rollcall.event.v1.MessageTypeR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -4274,11 +4823,14 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x04body\x18\x04 \x01(\tR\x04body\x12\x18\n" +
 	"\apayload\x18\x05 \x01(\fR\apayload\x12\x1a\n" +
 	"\bstorable\x18\x06 \x01(\bR\bstorable\x121\n" +
-	"\x06copies\x18\a \x01(\x0e2\x19.rollcall.event.v1.CopiesR\x06copies\"w\n" +
+	"\x06copies\x18\a \x01(\x0e2\x19.rollcall.event.v1.CopiesR\x06copies\x12\x1b\n" +
+	"\torigin_id\x18\b \x01(\tR\boriginId\"\x98\x01\n" +
 	"\x0fMessageAccepted\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x124\n" +
-	"\amessage\x18\x03 \x01(\v2\x1a.rollcall.event.v1.MessageR\amessage\"\x8b\x01\n" +
+	"\amessage\x18\x03 \x01(\v2\x1a.rollcall.event.v1.MessageR\amessage\x12\x1f\n" +
+	"\vmax_waiting\x18\x04 \x01(\rR\n" +
+	"maxWaiting\"\x8b\x01\n" +
 	"\vMessageSent\x12\x1a\n" +
 	"\bresource\x18\x01 \x01(\tR\bresource\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x124\n" +
@@ -4286,7 +4838,44 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\baccepted\x18\x04 \x01(\fR\baccepted\"?\n" +
 	"\tDelivered\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x1a\n" +
-	"\bresource\x18\x02 \x01(\tR\bresource\"4\n" +
+	"\bresource\x18\x02 \x01(\tR\bresource\"(\n" +
+	"\x0eMessageExpired\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\"\xea\x01\n" +
+	"\x0fMessageWithheld\x12\x16\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12A\n" +
+	"\x06reason\x18\x02 \x01(\x0e2).rollcall.event.v1.MessageWithheld.ReasonR\x06reason\x12\x1d\n" +
+	"\n" +
+	"message_at\x18\x03 \x01(\x03R\tmessageAt\"]\n" +
+	"\x06Reason\x12\x16\n" +
+	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eREASON_REFUSED\x10\x01\x12\x16\n" +
+	"\x12REASON_PREFERENCES\x10\x02\x12\x0f\n" +
+	"\vREASON_COPY\x10\x03\"\xab\x02\n" +
+	"\x15ArchivePreferencesSet\x12J\n" +
+	"\adefault\x18\x01 \x01(\x0e20.rollcall.event.v1.ArchivePreferencesSet.DefaultR\adefault\x12\x16\n" +
+	"\x06always\x18\x02 \x03(\tR\x06always\x12\x14\n" +
+	"\x05never\x18\x03 \x03(\tR\x05never\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x05 \x01(\tR\bresource\"]\n" +
+	"\aDefault\x12\x17\n" +
+	"\x13DEFAULT_UNSPECIFIED\x10\x00\x12\x12\n" +
+	"\x0eDEFAULT_ALWAYS\x10\x01\x12\x11\n" +
+	"\rDEFAULT_NEVER\x10\x02\x12\x12\n" +
+	"\x0eDEFAULT_ROSTER\x10\x03\"\x90\x01\n" +
+	"\vPushEnabled\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x18\n" +
+	"\aoptions\x18\x03 \x01(\fR\aoptions\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x05 \x01(\tR\bresource\"w\n" +
+	"\fPushDisabled\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
+	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tR\trequestId\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\"4\n" +
 	"\bEdgeLost\x12\x12\n" +
 	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x14\n" +
 	"\x05epoch\x18\x02 \x01(\x04R\x05epoch\"\xaa\x01\n" +
@@ -4504,129 +5093,143 @@ func file_schema_event_event_proto_rawDescGZIP() []byte {
 	return file_schema_event_event_proto_rawDescData
 }
 
-var file_schema_event_event_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_schema_event_event_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_schema_event_event_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_schema_event_event_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_schema_event_event_proto_goTypes = []any{
-	(Verb)(0),                    // 0: rollcall.event.v1.Verb
-	(MessageType)(0),             // 1: rollcall.event.v1.MessageType
-	(Copies)(0),                  // 2: rollcall.event.v1.Copies
-	(Access)(0),                  // 3: rollcall.event.v1.Access
-	(Stanza)(0),                  // 4: rollcall.event.v1.Stanza
-	(StorageSet_Space)(0),        // 5: rollcall.event.v1.StorageSet.Space
-	(*Event)(nil),                // 6: rollcall.event.v1.Event
-	(*AccountCreated)(nil),       // 7: rollcall.event.v1.AccountCreated
-	(*AccountDeleted)(nil),       // 8: rollcall.event.v1.AccountDeleted
-	(*ResourceBound)(nil),        // 9: rollcall.event.v1.ResourceBound
-	(*ResourceClosed)(nil),       // 10: rollcall.event.v1.ResourceClosed
-	(*Presence)(nil),             // 11: rollcall.event.v1.Presence
-	(*PresenceAvailable)(nil),    // 12: rollcall.event.v1.PresenceAvailable
-	(*PresenceUnavailable)(nil),  // 13: rollcall.event.v1.PresenceUnavailable
-	(*DirectedPresence)(nil),     // 14: rollcall.event.v1.DirectedPresence
-	(*DirectedReceived)(nil),     // 15: rollcall.event.v1.DirectedReceived
-	(*RosterItemSet)(nil),        // 16: rollcall.event.v1.RosterItemSet
-	(*RosterItemRemoved)(nil),    // 17: rollcall.event.v1.RosterItemRemoved
-	(*SubscriptionSent)(nil),     // 18: rollcall.event.v1.SubscriptionSent
-	(*SubscriptionReceived)(nil), // 19: rollcall.event.v1.SubscriptionReceived
-	(*Message)(nil),              // 20: rollcall.event.v1.Message
-	(*MessageAccepted)(nil),      // 21: rollcall.event.v1.MessageAccepted
-	(*MessageSent)(nil),          // 22: rollcall.event.v1.MessageSent
-	(*Delivered)(nil),            // 23: rollcall.event.v1.Delivered
-	(*EdgeLost)(nil),             // 24: rollcall.event.v1.EdgeLost
-	(*BlockListChanged)(nil),     // 25: rollcall.event.v1.BlockListChanged
-	(*PrivacyListChanged)(nil),   // 26: rollcall.event.v1.PrivacyListChanged
-	(*PrivacyItem)(nil),          // 27: rollcall.event.v1.PrivacyItem
-	(*PrivacyListChosen)(nil),    // 28: rollcall.event.v1.PrivacyListChosen
-	(*VisibilityChanged)(nil),    // 29: rollcall.event.v1.VisibilityChanged
-	(*StanzaHandled)(nil),        // 30: rollcall.event.v1.StanzaHandled
-	(*NodeConfig)(nil),           // 31: rollcall.event.v1.NodeConfig
-	(*NodeItemPublished)(nil),    // 32: rollcall.event.v1.NodeItemPublished
-	(*NodeItemRetracted)(nil),    // 33: rollcall.event.v1.NodeItemRetracted
-	(*NodeConfigured)(nil),       // 34: rollcall.event.v1.NodeConfigured
-	(*NodeDeleted)(nil),          // 35: rollcall.event.v1.NodeDeleted
-	(*StorageSet)(nil),           // 36: rollcall.event.v1.StorageSet
-	(*Output)(nil),               // 37: rollcall.event.v1.Output
-	(*RosterPush)(nil),           // 38: rollcall.event.v1.RosterPush
-	(*RosterItem)(nil),           // 39: rollcall.event.v1.RosterItem
-	(*SubscriptionStanza)(nil),   // 40: rollcall.event.v1.SubscriptionStanza
-	(*Outcome)(nil),              // 41: rollcall.event.v1.Outcome
-	(*PolicyChanged)(nil),        // 42: rollcall.event.v1.PolicyChanged
-	(*Policy)(nil),               // 43: rollcall.event.v1.Policy
-	(*SessionPolicy)(nil),        // 44: rollcall.event.v1.SessionPolicy
-	(*PolicyRule)(nil),           // 45: rollcall.event.v1.PolicyRule
-	(*Privacy)(nil),              // 46: rollcall.event.v1.Privacy
-	(*PrivacyList)(nil),          // 47: rollcall.event.v1.PrivacyList
-	(*PrivacySession)(nil),       // 48: rollcall.event.v1.PrivacySession
-	(*BlockListPush)(nil),        // 49: rollcall.event.v1.BlockListPush
-	(*PrivacyListPush)(nil),      // 50: rollcall.event.v1.PrivacyListPush
+	(Verb)(0),                          // 0: rollcall.event.v1.Verb
+	(MessageType)(0),                   // 1: rollcall.event.v1.MessageType
+	(Copies)(0),                        // 2: rollcall.event.v1.Copies
+	(Access)(0),                        // 3: rollcall.event.v1.Access
+	(Stanza)(0),                        // 4: rollcall.event.v1.Stanza
+	(MessageWithheld_Reason)(0),        // 5: rollcall.event.v1.MessageWithheld.Reason
+	(ArchivePreferencesSet_Default)(0), // 6: rollcall.event.v1.ArchivePreferencesSet.Default
+	(StorageSet_Space)(0),              // 7: rollcall.event.v1.StorageSet.Space
+	(*Event)(nil),                      // 8: rollcall.event.v1.Event
+	(*AccountCreated)(nil),             // 9: rollcall.event.v1.AccountCreated
+	(*AccountDeleted)(nil),             // 10: rollcall.event.v1.AccountDeleted
+	(*ResourceBound)(nil),              // 11: rollcall.event.v1.ResourceBound
+	(*ResourceClosed)(nil),             // 12: rollcall.event.v1.ResourceClosed
+	(*Presence)(nil),                   // 13: rollcall.event.v1.Presence
+	(*PresenceAvailable)(nil),          // 14: rollcall.event.v1.PresenceAvailable
+	(*PresenceUnavailable)(nil),        // 15: rollcall.event.v1.PresenceUnavailable
+	(*DirectedPresence)(nil),           // 16: rollcall.event.v1.DirectedPresence
+	(*DirectedReceived)(nil),           // 17: rollcall.event.v1.DirectedReceived
+	(*RosterItemSet)(nil),              // 18: rollcall.event.v1.RosterItemSet
+	(*RosterItemRemoved)(nil),          // 19: rollcall.event.v1.RosterItemRemoved
+	(*SubscriptionSent)(nil),           // 20: rollcall.event.v1.SubscriptionSent
+	(*SubscriptionReceived)(nil),       // 21: rollcall.event.v1.SubscriptionReceived
+	(*Message)(nil),                    // 22: rollcall.event.v1.Message
+	(*MessageAccepted)(nil),            // 23: rollcall.event.v1.MessageAccepted
+	(*MessageSent)(nil),                // 24: rollcall.event.v1.MessageSent
+	(*Delivered)(nil),                  // 25: rollcall.event.v1.Delivered
+	(*MessageExpired)(nil),             // 26: rollcall.event.v1.MessageExpired
+	(*MessageWithheld)(nil),            // 27: rollcall.event.v1.MessageWithheld
+	(*ArchivePreferencesSet)(nil),      // 28: rollcall.event.v1.ArchivePreferencesSet
+	(*PushEnabled)(nil),                // 29: rollcall.event.v1.PushEnabled
+	(*PushDisabled)(nil),               // 30: rollcall.event.v1.PushDisabled
+	(*EdgeLost)(nil),                   // 31: rollcall.event.v1.EdgeLost
+	(*BlockListChanged)(nil),           // 32: rollcall.event.v1.BlockListChanged
+	(*PrivacyListChanged)(nil),         // 33: rollcall.event.v1.PrivacyListChanged
+	(*PrivacyItem)(nil),                // 34: rollcall.event.v1.PrivacyItem
+	(*PrivacyListChosen)(nil),          // 35: rollcall.event.v1.PrivacyListChosen
+	(*VisibilityChanged)(nil),          // 36: rollcall.event.v1.VisibilityChanged
+	(*StanzaHandled)(nil),              // 37: rollcall.event.v1.StanzaHandled
+	(*NodeConfig)(nil),                 // 38: rollcall.event.v1.NodeConfig
+	(*NodeItemPublished)(nil),          // 39: rollcall.event.v1.NodeItemPublished
+	(*NodeItemRetracted)(nil),          // 40: rollcall.event.v1.NodeItemRetracted
+	(*NodeConfigured)(nil),             // 41: rollcall.event.v1.NodeConfigured
+	(*NodeDeleted)(nil),                // 42: rollcall.event.v1.NodeDeleted
+	(*StorageSet)(nil),                 // 43: rollcall.event.v1.StorageSet
+	(*Output)(nil),                     // 44: rollcall.event.v1.Output
+	(*RosterPush)(nil),                 // 45: rollcall.event.v1.RosterPush
+	(*RosterItem)(nil),                 // 46: rollcall.event.v1.RosterItem
+	(*SubscriptionStanza)(nil),         // 47: rollcall.event.v1.SubscriptionStanza
+	(*Outcome)(nil),                    // 48: rollcall.event.v1.Outcome
+	(*PolicyChanged)(nil),              // 49: rollcall.event.v1.PolicyChanged
+	(*Policy)(nil),                     // 50: rollcall.event.v1.Policy
+	(*SessionPolicy)(nil),              // 51: rollcall.event.v1.SessionPolicy
+	(*PolicyRule)(nil),                 // 52: rollcall.event.v1.PolicyRule
+	(*Privacy)(nil),                    // 53: rollcall.event.v1.Privacy
+	(*PrivacyList)(nil),                // 54: rollcall.event.v1.PrivacyList
+	(*PrivacySession)(nil),             // 55: rollcall.event.v1.PrivacySession
+	(*BlockListPush)(nil),              // 56: rollcall.event.v1.BlockListPush
+	(*PrivacyListPush)(nil),            // 57: rollcall.event.v1.PrivacyListPush
 }
 var file_schema_event_event_proto_depIdxs = []int32{
-	7,  // 0: rollcall.event.v1.Event.account_created:type_name -> rollcall.event.v1.AccountCreated
-	8,  // 1: rollcall.event.v1.Event.account_deleted:type_name -> rollcall.event.v1.AccountDeleted
-	9,  // 2: rollcall.event.v1.Event.resource_bound:type_name -> rollcall.event.v1.ResourceBound
-	10, // 3: rollcall.event.v1.Event.resource_closed:type_name -> rollcall.event.v1.ResourceClosed
-	12, // 4: rollcall.event.v1.Event.presence_available:type_name -> rollcall.event.v1.PresenceAvailable
-	13, // 5: rollcall.event.v1.Event.presence_unavailable:type_name -> rollcall.event.v1.PresenceUnavailable
-	14, // 6: rollcall.event.v1.Event.directed_presence:type_name -> rollcall.event.v1.DirectedPresence
-	15, // 7: rollcall.event.v1.Event.directed_received:type_name -> rollcall.event.v1.DirectedReceived
-	16, // 8: rollcall.event.v1.Event.roster_item_set:type_name -> rollcall.event.v1.RosterItemSet
-	17, // 9: rollcall.event.v1.Event.roster_item_removed:type_name -> rollcall.event.v1.RosterItemRemoved
-	18, // 10: rollcall.event.v1.Event.subscription_sent:type_name -> rollcall.event.v1.SubscriptionSent
-	19, // 11: rollcall.event.v1.Event.subscription_received:type_name -> rollcall.event.v1.SubscriptionReceived
-	21, // 12: rollcall.event.v1.Event.message_accepted:type_name -> rollcall.event.v1.MessageAccepted
-	22, // 13: rollcall.event.v1.Event.message_sent:type_name -> rollcall.event.v1.MessageSent
-	23, // 14: rollcall.event.v1.Event.delivered:type_name -> rollcall.event.v1.Delivered
-	24, // 15: rollcall.event.v1.Event.edge_lost:type_name -> rollcall.event.v1.EdgeLost
-	25, // 16: rollcall.event.v1.Event.block_list_changed:type_name -> rollcall.event.v1.BlockListChanged
-	26, // 17: rollcall.event.v1.Event.privacy_list_changed:type_name -> rollcall.event.v1.PrivacyListChanged
-	28, // 18: rollcall.event.v1.Event.privacy_list_chosen:type_name -> rollcall.event.v1.PrivacyListChosen
-	29, // 19: rollcall.event.v1.Event.visibility_changed:type_name -> rollcall.event.v1.VisibilityChanged
-	30, // 20: rollcall.event.v1.Event.stanza_handled:type_name -> rollcall.event.v1.StanzaHandled
-	32, // 21: rollcall.event.v1.Event.node_item_published:type_name -> rollcall.event.v1.NodeItemPublished
-	33, // 22: rollcall.event.v1.Event.node_item_retracted:type_name -> rollcall.event.v1.NodeItemRetracted
-	34, // 23: rollcall.event.v1.Event.node_configured:type_name -> rollcall.event.v1.NodeConfigured
-	35, // 24: rollcall.event.v1.Event.node_deleted:type_name -> rollcall.event.v1.NodeDeleted
-	36, // 25: rollcall.event.v1.Event.storage_set:type_name -> rollcall.event.v1.StorageSet
-	11, // 26: rollcall.event.v1.PresenceAvailable.presence:type_name -> rollcall.event.v1.Presence
-	11, // 27: rollcall.event.v1.PresenceUnavailable.presence:type_name -> rollcall.event.v1.Presence
-	11, // 28: rollcall.event.v1.DirectedPresence.presence:type_name -> rollcall.event.v1.Presence
-	11, // 29: rollcall.event.v1.DirectedReceived.presence:type_name -> rollcall.event.v1.Presence
-	0,  // 30: rollcall.event.v1.SubscriptionSent.verb:type_name -> rollcall.event.v1.Verb
-	11, // 31: rollcall.event.v1.SubscriptionSent.presence:type_name -> rollcall.event.v1.Presence
-	0,  // 32: rollcall.event.v1.SubscriptionReceived.verb:type_name -> rollcall.event.v1.Verb
-	11, // 33: rollcall.event.v1.SubscriptionReceived.presence:type_name -> rollcall.event.v1.Presence
-	1,  // 34: rollcall.event.v1.Message.type:type_name -> rollcall.event.v1.MessageType
-	2,  // 35: rollcall.event.v1.Message.copies:type_name -> rollcall.event.v1.Copies
-	20, // 36: rollcall.event.v1.MessageAccepted.message:type_name -> rollcall.event.v1.Message
-	20, // 37: rollcall.event.v1.MessageSent.message:type_name -> rollcall.event.v1.Message
-	27, // 38: rollcall.event.v1.PrivacyListChanged.items:type_name -> rollcall.event.v1.PrivacyItem
-	3,  // 39: rollcall.event.v1.NodeConfig.access:type_name -> rollcall.event.v1.Access
-	31, // 40: rollcall.event.v1.NodeItemPublished.config:type_name -> rollcall.event.v1.NodeConfig
-	3,  // 41: rollcall.event.v1.NodeItemRetracted.access:type_name -> rollcall.event.v1.Access
-	31, // 42: rollcall.event.v1.NodeConfigured.config:type_name -> rollcall.event.v1.NodeConfig
-	3,  // 43: rollcall.event.v1.NodeDeleted.access:type_name -> rollcall.event.v1.Access
-	5,  // 44: rollcall.event.v1.StorageSet.space:type_name -> rollcall.event.v1.StorageSet.Space
-	38, // 45: rollcall.event.v1.Output.roster_push:type_name -> rollcall.event.v1.RosterPush
-	40, // 46: rollcall.event.v1.Output.subscription_stanza:type_name -> rollcall.event.v1.SubscriptionStanza
-	41, // 47: rollcall.event.v1.Output.outcome:type_name -> rollcall.event.v1.Outcome
-	42, // 48: rollcall.event.v1.Output.policy_changed:type_name -> rollcall.event.v1.PolicyChanged
-	49, // 49: rollcall.event.v1.Output.block_list_push:type_name -> rollcall.event.v1.BlockListPush
-	50, // 50: rollcall.event.v1.Output.privacy_list_push:type_name -> rollcall.event.v1.PrivacyListPush
-	39, // 51: rollcall.event.v1.RosterPush.item:type_name -> rollcall.event.v1.RosterItem
-	0,  // 52: rollcall.event.v1.SubscriptionStanza.verb:type_name -> rollcall.event.v1.Verb
-	11, // 53: rollcall.event.v1.SubscriptionStanza.presence:type_name -> rollcall.event.v1.Presence
-	4,  // 54: rollcall.event.v1.Outcome.stanza:type_name -> rollcall.event.v1.Stanza
-	43, // 55: rollcall.event.v1.PolicyChanged.policy:type_name -> rollcall.event.v1.Policy
-	45, // 56: rollcall.event.v1.Policy.default_rules:type_name -> rollcall.event.v1.PolicyRule
-	44, // 57: rollcall.event.v1.Policy.sessions:type_name -> rollcall.event.v1.SessionPolicy
-	45, // 58: rollcall.event.v1.SessionPolicy.rules:type_name -> rollcall.event.v1.PolicyRule
-	47, // 59: rollcall.event.v1.Privacy.lists:type_name -> rollcall.event.v1.PrivacyList
-	48, // 60: rollcall.event.v1.Privacy.sessions:type_name -> rollcall.event.v1.PrivacySession
-	27, // 61: rollcall.event.v1.PrivacyList.items:type_name -> rollcall.event.v1.PrivacyItem
-	62, // [62:62] is the sub-list for method output_type
-	62, // [62:62] is the sub-list for method input_type
-	62, // [62:62] is the sub-list for extension type_name
-	62, // [62:62] is the sub-list for extension extendee
-	0,  // [0:62] is the sub-list for field type_name
+	9,  // 0: rollcall.event.v1.Event.account_created:type_name -> rollcall.event.v1.AccountCreated
+	10, // 1: rollcall.event.v1.Event.account_deleted:type_name -> rollcall.event.v1.AccountDeleted
+	11, // 2: rollcall.event.v1.Event.resource_bound:type_name -> rollcall.event.v1.ResourceBound
+	12, // 3: rollcall.event.v1.Event.resource_closed:type_name -> rollcall.event.v1.ResourceClosed
+	14, // 4: rollcall.event.v1.Event.presence_available:type_name -> rollcall.event.v1.PresenceAvailable
+	15, // 5: rollcall.event.v1.Event.presence_unavailable:type_name -> rollcall.event.v1.PresenceUnavailable
+	16, // 6: rollcall.event.v1.Event.directed_presence:type_name -> rollcall.event.v1.DirectedPresence
+	17, // 7: rollcall.event.v1.Event.directed_received:type_name -> rollcall.event.v1.DirectedReceived
+	18, // 8: rollcall.event.v1.Event.roster_item_set:type_name -> rollcall.event.v1.RosterItemSet
+	19, // 9: rollcall.event.v1.Event.roster_item_removed:type_name -> rollcall.event.v1.RosterItemRemoved
+	20, // 10: rollcall.event.v1.Event.subscription_sent:type_name -> rollcall.event.v1.SubscriptionSent
+	21, // 11: rollcall.event.v1.Event.subscription_received:type_name -> rollcall.event.v1.SubscriptionReceived
+	23, // 12: rollcall.event.v1.Event.message_accepted:type_name -> rollcall.event.v1.MessageAccepted
+	24, // 13: rollcall.event.v1.Event.message_sent:type_name -> rollcall.event.v1.MessageSent
+	25, // 14: rollcall.event.v1.Event.delivered:type_name -> rollcall.event.v1.Delivered
+	31, // 15: rollcall.event.v1.Event.edge_lost:type_name -> rollcall.event.v1.EdgeLost
+	32, // 16: rollcall.event.v1.Event.block_list_changed:type_name -> rollcall.event.v1.BlockListChanged
+	33, // 17: rollcall.event.v1.Event.privacy_list_changed:type_name -> rollcall.event.v1.PrivacyListChanged
+	35, // 18: rollcall.event.v1.Event.privacy_list_chosen:type_name -> rollcall.event.v1.PrivacyListChosen
+	36, // 19: rollcall.event.v1.Event.visibility_changed:type_name -> rollcall.event.v1.VisibilityChanged
+	37, // 20: rollcall.event.v1.Event.stanza_handled:type_name -> rollcall.event.v1.StanzaHandled
+	39, // 21: rollcall.event.v1.Event.node_item_published:type_name -> rollcall.event.v1.NodeItemPublished
+	40, // 22: rollcall.event.v1.Event.node_item_retracted:type_name -> rollcall.event.v1.NodeItemRetracted
+	41, // 23: rollcall.event.v1.Event.node_configured:type_name -> rollcall.event.v1.NodeConfigured
+	42, // 24: rollcall.event.v1.Event.node_deleted:type_name -> rollcall.event.v1.NodeDeleted
+	43, // 25: rollcall.event.v1.Event.storage_set:type_name -> rollcall.event.v1.StorageSet
+	26, // 26: rollcall.event.v1.Event.message_expired:type_name -> rollcall.event.v1.MessageExpired
+	27, // 27: rollcall.event.v1.Event.message_withheld:type_name -> rollcall.event.v1.MessageWithheld
+	28, // 28: rollcall.event.v1.Event.archive_preferences_set:type_name -> rollcall.event.v1.ArchivePreferencesSet
+	29, // 29: rollcall.event.v1.Event.push_enabled:type_name -> rollcall.event.v1.PushEnabled
+	30, // 30: rollcall.event.v1.Event.push_disabled:type_name -> rollcall.event.v1.PushDisabled
+	13, // 31: rollcall.event.v1.PresenceAvailable.presence:type_name -> rollcall.event.v1.Presence
+	13, // 32: rollcall.event.v1.PresenceUnavailable.presence:type_name -> rollcall.event.v1.Presence
+	13, // 33: rollcall.event.v1.DirectedPresence.presence:type_name -> rollcall.event.v1.Presence
+	13, // 34: rollcall.event.v1.DirectedReceived.presence:type_name -> rollcall.event.v1.Presence
+	0,  // 35: rollcall.event.v1.SubscriptionSent.verb:type_name -> rollcall.event.v1.Verb
+	13, // 36: rollcall.event.v1.SubscriptionSent.presence:type_name -> rollcall.event.v1.Presence
+	0,  // 37: rollcall.event.v1.SubscriptionReceived.verb:type_name -> rollcall.event.v1.Verb
+	13, // 38: rollcall.event.v1.SubscriptionReceived.presence:type_name -> rollcall.event.v1.Presence
+	1,  // 39: rollcall.event.v1.Message.type:type_name -> rollcall.event.v1.MessageType
+	2,  // 40: rollcall.event.v1.Message.copies:type_name -> rollcall.event.v1.Copies
+	22, // 41: rollcall.event.v1.MessageAccepted.message:type_name -> rollcall.event.v1.Message
+	22, // 42: rollcall.event.v1.MessageSent.message:type_name -> rollcall.event.v1.Message
+	5,  // 43: rollcall.event.v1.MessageWithheld.reason:type_name -> rollcall.event.v1.MessageWithheld.Reason
+	6,  // 44: rollcall.event.v1.ArchivePreferencesSet.default:type_name -> rollcall.event.v1.ArchivePreferencesSet.Default
+	34, // 45: rollcall.event.v1.PrivacyListChanged.items:type_name -> rollcall.event.v1.PrivacyItem
+	3,  // 46: rollcall.event.v1.NodeConfig.access:type_name -> rollcall.event.v1.Access
+	38, // 47: rollcall.event.v1.NodeItemPublished.config:type_name -> rollcall.event.v1.NodeConfig
+	3,  // 48: rollcall.event.v1.NodeItemRetracted.access:type_name -> rollcall.event.v1.Access
+	38, // 49: rollcall.event.v1.NodeConfigured.config:type_name -> rollcall.event.v1.NodeConfig
+	3,  // 50: rollcall.event.v1.NodeDeleted.access:type_name -> rollcall.event.v1.Access
+	7,  // 51: rollcall.event.v1.StorageSet.space:type_name -> rollcall.event.v1.StorageSet.Space
+	45, // 52: rollcall.event.v1.Output.roster_push:type_name -> rollcall.event.v1.RosterPush
+	47, // 53: rollcall.event.v1.Output.subscription_stanza:type_name -> rollcall.event.v1.SubscriptionStanza
+	48, // 54: rollcall.event.v1.Output.outcome:type_name -> rollcall.event.v1.Outcome
+	49, // 55: rollcall.event.v1.Output.policy_changed:type_name -> rollcall.event.v1.PolicyChanged
+	56, // 56: rollcall.event.v1.Output.block_list_push:type_name -> rollcall.event.v1.BlockListPush
+	57, // 57: rollcall.event.v1.Output.privacy_list_push:type_name -> rollcall.event.v1.PrivacyListPush
+	46, // 58: rollcall.event.v1.RosterPush.item:type_name -> rollcall.event.v1.RosterItem
+	0,  // 59: rollcall.event.v1.SubscriptionStanza.verb:type_name -> rollcall.event.v1.Verb
+	13, // 60: rollcall.event.v1.SubscriptionStanza.presence:type_name -> rollcall.event.v1.Presence
+	4,  // 61: rollcall.event.v1.Outcome.stanza:type_name -> rollcall.event.v1.Stanza
+	50, // 62: rollcall.event.v1.PolicyChanged.policy:type_name -> rollcall.event.v1.Policy
+	52, // 63: rollcall.event.v1.Policy.default_rules:type_name -> rollcall.event.v1.PolicyRule
+	51, // 64: rollcall.event.v1.Policy.sessions:type_name -> rollcall.event.v1.SessionPolicy
+	52, // 65: rollcall.event.v1.SessionPolicy.rules:type_name -> rollcall.event.v1.PolicyRule
+	54, // 66: rollcall.event.v1.Privacy.lists:type_name -> rollcall.event.v1.PrivacyList
+	55, // 67: rollcall.event.v1.Privacy.sessions:type_name -> rollcall.event.v1.PrivacySession
+	34, // 68: rollcall.event.v1.PrivacyList.items:type_name -> rollcall.event.v1.PrivacyItem
+	69, // [69:69] is the sub-list for method output_type
+	69, // [69:69] is the sub-list for method input_type
+	69, // [69:69] is the sub-list for extension type_name
+	69, // [69:69] is the sub-list for extension extendee
+	0,  // [0:69] is the sub-list for field type_name
 }
 
 func init() { file_schema_event_event_proto_init() }
@@ -4661,9 +5264,14 @@ func file_schema_event_event_proto_init() {
 		(*Event_NodeConfigured)(nil),
 		(*Event_NodeDeleted)(nil),
 		(*Event_StorageSet)(nil),
+		(*Event_MessageExpired)(nil),
+		(*Event_MessageWithheld)(nil),
+		(*Event_ArchivePreferencesSet)(nil),
+		(*Event_PushEnabled)(nil),
+		(*Event_PushDisabled)(nil),
 	}
-	file_schema_event_event_proto_msgTypes[24].OneofWrappers = []any{}
-	file_schema_event_event_proto_msgTypes[31].OneofWrappers = []any{
+	file_schema_event_event_proto_msgTypes[29].OneofWrappers = []any{}
+	file_schema_event_event_proto_msgTypes[36].OneofWrappers = []any{
 		(*Output_RosterPush)(nil),
 		(*Output_SubscriptionStanza)(nil),
 		(*Output_Outcome)(nil),
@@ -4676,8 +5284,8 @@ func file_schema_event_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_schema_event_event_proto_rawDesc), len(file_schema_event_event_proto_rawDesc)),
-			NumEnums:      6,
-			NumMessages:   45,
+			NumEnums:      8,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
