@@ -139,6 +139,11 @@ func (r *row) decode(e *event.Event) {
 		r.message(k.MessageSent.GetMessage())
 	case *event.Event_Delivered:
 		r.resource, r.reference = k.Delivered.GetResource(), uint64(k.Delivered.GetOffset())
+	case *event.Event_MessageExpired:
+		r.reference = uint64(k.MessageExpired.GetOffset())
+	case *event.Event_MessageWithheld:
+		w := k.MessageWithheld
+		r.reference, r.peer, r.reason = uint64(w.GetOffset()), w.GetPeer(), reasonName(w.GetReason())
 	case *event.Event_NodeItemPublished:
 		n := k.NodeItemPublished
 		r.resource, r.name, r.stanzaID = n.GetResource(), n.GetNode(), n.GetRequestId()
@@ -172,6 +177,13 @@ func verbName(v event.Verb) string {
 		return ""
 	}
 	return strings.ToLower(strings.TrimPrefix(v.String(), "VERB_"))
+}
+
+func reasonName(r event.MessageWithheld_Reason) string {
+	if r == event.MessageWithheld_REASON_UNSPECIFIED {
+		return ""
+	}
+	return strings.ToLower(strings.TrimPrefix(r.String(), "REASON_"))
 }
 
 func typeName(t event.MessageType) string {

@@ -2336,7 +2336,9 @@ type MessageWithheld struct {
 	Offset int64                  `protobuf:"varint,1,opt,name=offset,proto3" json:"offset,omitempty"`
 	Reason MessageWithheld_Reason `protobuf:"varint,2,opt,name=reason,proto3,enum=rollcall.event.v1.MessageWithheld_Reason" json:"reason,omitempty"`
 	// The time of that event, microseconds since 1970 UTC.
-	MessageAt     int64 `protobuf:"varint,3,opt,name=message_at,json=messageAt,proto3" json:"message_at,omitempty"`
+	MessageAt int64 `protobuf:"varint,3,opt,name=message_at,json=messageAt,proto3" json:"message_at,omitempty"`
+	// The other side of the message: its from, or its to. Counters by pair need it.
+	Peer          string `protobuf:"bytes,4,opt,name=peer,proto3" json:"peer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2390,6 +2392,13 @@ func (x *MessageWithheld) GetMessageAt() int64 {
 		return x.MessageAt
 	}
 	return 0
+}
+
+func (x *MessageWithheld) GetPeer() string {
+	if x != nil {
+		return x.Peer
+	}
+	return ""
 }
 
 // ArchivePreferencesSet tells which messages the account's archive keeps
@@ -4840,12 +4849,13 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\"(\n" +
 	"\x0eMessageExpired\x12\x16\n" +
-	"\x06offset\x18\x01 \x01(\x03R\x06offset\"\xea\x01\n" +
+	"\x06offset\x18\x01 \x01(\x03R\x06offset\"\xfe\x01\n" +
 	"\x0fMessageWithheld\x12\x16\n" +
 	"\x06offset\x18\x01 \x01(\x03R\x06offset\x12A\n" +
 	"\x06reason\x18\x02 \x01(\x0e2).rollcall.event.v1.MessageWithheld.ReasonR\x06reason\x12\x1d\n" +
 	"\n" +
-	"message_at\x18\x03 \x01(\x03R\tmessageAt\"]\n" +
+	"message_at\x18\x03 \x01(\x03R\tmessageAt\x12\x12\n" +
+	"\x04peer\x18\x04 \x01(\tR\x04peer\"]\n" +
 	"\x06Reason\x12\x16\n" +
 	"\x12REASON_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eREASON_REFUSED\x10\x01\x12\x16\n" +
