@@ -29,7 +29,7 @@ type devCommand struct {
 	Domain   string `help:"The XMPP domain that is served." default:"localhost"`
 	Edges    int    `help:"Edge servers; edge i listens on 127.0.0.i." default:"2"`
 	Workers  int    `help:"Fan-out workers." default:"2"`
-	PortBase int    `help:"Edges listen on this port with STARTTLS, on the next one with direct TLS, 221 above with HTTPS for WebSockets, and 58 above without TLS with --insecure-auth." default:"5222"`
+	PortBase int    `help:"Edges listen on this port with STARTTLS, on the next one with direct TLS, 221 above with HTTPS for WebSockets, and 58 above without TLS with --insecure-auth; the HTTP door on 59 above." default:"5222"`
 	Kafka    string `help:"auto, embedded or apache: auto is Apache Kafka where Java 17 is, else the broker in this binary." enum:"auto,embedded,apache" default:"auto"`
 
 	Projectors int `help:"Projectors." default:"1"`
@@ -122,6 +122,7 @@ const (
 	directAbove = 1
 	httpsAbove  = 221
 	httpAbove   = 58
+	doorAbove   = 59
 )
 
 // listen gives where an edge listens, by what is spoken there.
@@ -135,8 +136,18 @@ func (c *devCommand) listen(i int) map[string]string {
 	return listen
 }
 
-// portsFree refuses to start where an edge could never listen.
+// door gives where the HTTP door listens.
+func (c *devCommand) door() string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(c.PortBase+doorAbove))
+}
+
+// portsFree refuses to start where an edge, or the HTTP door, could never listen.
 func (c *devCommand) portsFree() error {
+	l, err := net.Listen("tcp", c.door())
+	if err != nil {
+		return fmt.Errorf("the HTTP door has no port (%w); stop what listens there, or say another --port-base", err)
+	}
+	l.Close()
 	for i := range c.Edges {
 		for _, address := range c.listen(i) {
 			l, err := net.Listen("tcp", address)
@@ -195,6 +206,7 @@ func (d *dev) serve(ctx context.Context) error {
 			"--register=" + strconv.FormatBool(d.Register), "--insecure-auth=" + strconv.FormatBool(d.InsecureAuth)}
 		add(&writers, "edge", numbered("edge", i), listen, args...)
 	}
+	add(&writers, "http", "http-1", map[string]string{"http": d.door()}, "--listen", d.door())
 	d.run.setParts(append(append([]*part(nil), readers...), writers...))
 
 	readersCtx, stopReaders := context.WithCancel(context.WithoutCancel(ctx))
@@ -212,7 +224,11 @@ func (d *dev) serve(ctx context.Context) error {
 	if err == nil {
 		d.run.Ready = true
 		d.run.save()
+		d.say("http-1", "services connect to http://"+d.door()+"/v1/openapi.json, with a key of rollcall apikey add")
 		for _, p := range writers {
+			if p.Role != "edge" {
+				continue
+			}
 			d.say(p.Name, "clients of the web connect to wss://"+p.Listen["https"]+edge.WebSocketPath)
 		}
 		d.print.Lock()

@@ -35,9 +35,11 @@ type cli struct {
 	Projector  projectorCommand `cmd:"" help:"Fold the log into Postgres."`
 	History    historyCommand   `cmd:"" help:"Copy the log into ClickHouse."`
 	Fanout     fanoutCommand    `cmd:"" help:"Tell the edges what their clients must hear."`
+	HTTP       httpCommand      `cmd:"" name:"http" help:"Serve services that speak HTTP."`
 	Migrate    migrateCommand   `cmd:"" help:"Bring the tables of Postgres and ClickHouse up to date."`
 	Topics     topicsCommand    `cmd:"" help:"Create the topics in Kafka."`
 	User       userCommand      `cmd:"" help:"Add, list and delete accounts, change passwords."`
+	Apikey     apikeyCommand    `cmd:"" help:"Make, list and revoke API keys for the HTTP door."`
 	Replay     replayCommand    `cmd:"" help:"Verify or rebuild the views from the log; show an account's history."`
 	Kafka      kafkaCommand     `cmd:"" help:"Serve the embedded Kafka broker, for one machine only."`
 	VersionCmd versionCommand   `cmd:"" name:"version" help:"Print the version."`

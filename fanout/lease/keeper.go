@@ -16,7 +16,7 @@ import (
 // KeeperOptions say whose lease a Keeper keeps.
 type KeeperOptions struct {
 	Postgres *pgxpool.Pool
-	Kind     string // Edge or Worker
+	Kind     string // Edge, Worker or HTTP
 	ID       string // the same in every life of the process
 	Address  string // host:port where others reach it
 	Times    Times

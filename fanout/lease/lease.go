@@ -17,6 +17,7 @@ import (
 const (
 	Edge   = "edge"
 	Worker = "worker"
+	HTTP   = "http" // the door for services that speak HTTP
 )
 
 // Times say how long a lease lives. The zero value of a field means its default.

@@ -1,0 +1,5 @@
+package httpapi
+
+import "log/slog"
+
+var discard = slog.New(slog.DiscardHandler)

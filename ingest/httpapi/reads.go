@@ -1,0 +1,4 @@
+package httpapi
+
+// readRoutes are those that only ask.
+func (s *Server) readRoutes() []*route { return nil }
