@@ -3,8 +3,6 @@ package edge
 import (
 	"bytes"
 
-	"github.com/google/uuid"
-
 	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
@@ -77,10 +75,7 @@ func (l *local) deliverCarbon(b *batch, c *wire.Carbon) {
 // of the type that the message has (XEP-0280, sections 7 and 8).
 func (l *local) prepareCarbon(c *wire.Carbon) *stanza.Prepared {
 	msg := c.GetMessage()
-	var id []byte
-	if given, err := uuid.FromBytes(c.GetId()); err == nil && !c.GetSent() {
-		id = stanza.AppendStanzaID(nil, l.bare, given.String())
-	}
+	id := l.appendStanzaID(nil, c.GetOffset())
 	h := stanza.Header{Type: typeName(msg.GetType()), ID: msg.GetId(), From: c.GetFrom(), To: c.GetTo(), Lang: msg.GetLang()}
 	said := stanza.PrepareMessage(stanza.Header{Type: h.Type, From: l.bare}, stanza.AppendCarbon(nil, c.GetSent(), h, msg.GetPayload(), id), nil)
 	return &said

@@ -96,7 +96,7 @@ func TestMessagesPassUnchanged(t *testing.T) {
 				t.Errorf("%d copies, want %d", len(all), copies)
 			}
 			for _, st := range all {
-				if !strings.Contains(string(st.Inner), ">"+c.inner+"</message></forwarded></sent>") {
+				if !strings.Contains(string(st.Inner), ">"+c.inner+"<stanza-id xmlns='urn:xmpp:sid:0' by='juliet@example.com' id='") {
 					t.Errorf("copy: %s", st.Inner)
 				}
 			}

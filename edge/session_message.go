@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"strconv"
 	"time"
 
 	"github.com/google/uuid"
@@ -106,11 +107,14 @@ func (l *local) deliverMessage(b *batch, m *wire.Message) {
 	l.server.metrics.deliveredSince(m.GetAt(), n)
 }
 
+// appendStanzaID appends the id under which the account's archive keeps the
+// message at an offset of its history (XEP-0359; XEP-0313, section 4.1).
+func (l *local) appendStanzaID(dst []byte, offset int64) []byte {
+	return stanza.AppendStanzaID(dst, l.bare, strconv.FormatInt(offset, 10))
+}
+
 func (l *local) prepareMessage(m *wire.Message, from string, msg *event.Message) *stanza.Prepared {
-	var extra []byte
-	if id, err := uuid.FromBytes(m.GetId()); err == nil {
-		extra = stanza.AppendStanzaID(extra, l.bare, id.String())
-	}
+	extra := l.appendStanzaID(nil, m.GetOffset())
 	if m.GetDelayed() {
 		extra = stanza.AppendDelay(extra, l.account.Domain(), time.UnixMicro(m.GetAt()))
 	}

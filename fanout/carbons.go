@@ -56,7 +56,7 @@ func (p *partition) received(offset int64, a *acct, e *event.Event, m *event.Mes
 		to += "/" + m.GetResource()
 	}
 	p.copy(a, &wire.Carbon{
-		Account: a.name, Offset: offset, But: but, From: m.GetFrom(), To: to, Message: m.GetMessage(), Id: e.GetId(), At: e.GetAt(),
+		Account: a.name, Offset: offset, But: but, From: m.GetFrom(), To: to, Message: m.GetMessage(), At: e.GetAt(),
 	})
 }
 

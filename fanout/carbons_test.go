@@ -159,7 +159,7 @@ func TestCarbonIsWhole(t *testing.T) {
 	p.event(90, "romeo@x", accepted)
 	p.event(91, "romeo@x", sent)
 	want := []*wire.Carbon{
-		{Account: "romeo@x", Offset: 90, But: [][]byte{a}, From: "juliet@x/j", To: "romeo@x/a", Message: m, Id: accepted.Id, At: 7},
+		{Account: "romeo@x", Offset: 90, But: [][]byte{a}, From: "juliet@x/j", To: "romeo@x/a", Message: m, At: 7},
 		{Account: "romeo@x", Offset: 91, Sent: true, But: [][]byte{a}, From: "romeo@x/a", To: "juliet@x/j", Message: m, At: 8},
 	}
 	got := told(t, p, edges[1])

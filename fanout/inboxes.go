@@ -144,7 +144,7 @@ func (b *inboxes) load(ctx context.Context, due []wantedInbox) error {
 			return err
 		})
 		batch.Queue(`
-			SELECT account, "offset", id, at, accepted FROM views.inbox
+			SELECT account, "offset", at, accepted FROM views.inbox
 			WHERE account = ANY($1) ORDER BY account, "offset"`, names).Query(func(found pgx.Rows) error {
 			for found.Next() {
 				name, s, err := readStored(found)

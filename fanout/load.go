@@ -86,7 +86,7 @@ func (p *partition) snapshot(ctx context.Context) error {
 			FROM views.resource WHERE partition = $1`, p.number).Query(p.readResources)
 		batch.Queue(`SELECT account, state, policy FROM views.privacy WHERE partition = $1`, p.number).Query(p.readGuards)
 		batch.Queue(`
-			SELECT i.account, i."offset", i.id, i.at, i.accepted FROM views.inbox i
+			SELECT i.account, i."offset", i.at, i.accepted FROM views.inbox i
 			WHERE i.account IN (SELECT account FROM views.resource WHERE partition = $1)
 			ORDER BY i.account, i."offset"`, p.number).Query(func(rows pgx.Rows) error {
 			for rows.Next() {
@@ -147,17 +147,16 @@ func (p *partition) readResources(rows pgx.Rows) error {
 	return rows.Err()
 }
 
-// readStored reads account, offset, id, at, accepted.
+// readStored reads account, offset, at, accepted.
 func readStored(rows pgx.Rows) (string, *stored, error) {
 	var name string
-	var id [16]byte
 	var at time.Time
 	var accepted []byte
 	s := &stored{accepted: new(event.MessageAccepted)}
-	if err := rows.Scan(&name, &s.offset, &id, &at, &accepted); err != nil {
+	if err := rows.Scan(&name, &s.offset, &at, &accepted); err != nil {
 		return "", nil, err
 	}
-	s.id, s.at = id[:], at.UnixMicro()
+	s.at = at.UnixMicro()
 	if err := proto.Unmarshal(accepted, s.accepted); err != nil {
 		return "", nil, fmt.Errorf("inbox of %s at %d: %w", name, s.offset, err)
 	}

@@ -14,7 +14,6 @@ import (
 // stored is a message that waits for its Delivered.
 type stored struct {
 	offset   int64
-	id       []byte
 	at       int64
 	accepted *event.MessageAccepted
 	chosen   []uuid.UUID // living bindings that it was sent to
@@ -27,7 +26,7 @@ func (p *partition) accepted(offset int64, name string, e *event.Event, m *event
 	if a == nil {
 		return // it waits in Postgres, or bounces
 	}
-	s := &stored{offset: offset, id: e.GetId(), at: e.GetAt(), accepted: m}
+	s := &stored{offset: offset, at: e.GetAt(), accepted: m}
 	d := p.routed(offset, a, m)
 	storable := m.GetMessage().GetStorable() && (d.Action == message.Deliver || d.Action == message.Store)
 	if storable {
@@ -72,7 +71,7 @@ func (p *partition) sendMessage(e *peer, a *acct, s *stored, keep, delayed bool)
 	}
 	p.send(e, item{kind: kindMessage, free: delayed, at: p.measured(at), bytes: frame(&wire.Frame{What: &wire.Frame_Message{Message: &wire.Message{
 		Account: a.name, Offset: s.offset, Bindings: bindings, Accepted: s.accepted,
-		Id: s.id, At: s.at, Delayed: delayed, Stored: keep,
+		At: s.at, Delayed: delayed, Stored: keep,
 	}}})})
 }
 

@@ -16,7 +16,7 @@ func (h *House) copyReceived(p int32, offset int64, s *account.State, e *event.E
 		return
 	}
 	c := &wire.Carbon{
-		Account: s.Account.String(), Offset: offset, From: m.GetFrom(), To: s.Account.String(), Message: msg, Id: e.GetId(), At: e.GetAt(),
+		Account: s.Account.String(), Offset: offset, From: m.GetFrom(), To: s.Account.String(), Message: msg, At: e.GetAt(),
 	}
 	if m.GetResource() != "" {
 		c.To += "/" + m.GetResource()

@@ -42,6 +42,7 @@ func (h *House) foldLost(d *door) {
 		offset := h.next[p]
 		h.next[p]++
 		h.events = append(h.events, e)
+		h.history[p] = append(h.history[p], e)
 		for _, bare := range slices.SortedFunc(maps.Keys(h.states), jid.Compare) {
 			if topic.Partition(bare, h.partitions) == int32(p) {
 				caused = append(caused, h.apply(int32(p), offset, h.states[bare], e)...)

@@ -48,6 +48,7 @@ type House struct {
 	edges   []*door                            // that live
 	epochs  uint64
 	events  []*event.Event
+	history [][]*event.Event             // by partition, so that an index is an offset
 	ordered int                          // how many of them Order has given
 	late    []bool                       // by partition: its frames are held back
 	purged  map[jid.Bare]int64           // highest version of a tombstone that is gone
@@ -61,7 +62,7 @@ type House struct {
 func NewHouse(domain string, partitions int) *House {
 	h := &House{
 		domain: domain, partitions: partitions, states: make(map[jid.Bare]*account.State), chosen: make(map[jid.Bare]map[int64][]uuid.UUID), recent: make(map[jid.Bare]*message.Recent),
-		next: make([]int64, partitions), outbox: make([]int64, partitions), purged: make(map[jid.Bare]int64),
+		next: make([]int64, partitions), history: make([][]*event.Event, partitions), outbox: make([]int64, partitions), purged: make(map[jid.Bare]int64),
 	}
 	h.idle = sync.NewCond(&h.mu)
 	h.credentials.keys = make(map[jid.Bare]bool)
@@ -159,6 +160,13 @@ func (h *House) Events() []*event.Event {
 	return slices.Clone(h.events)
 }
 
+// History gives what is in a partition of the log, by offset; not after Forget.
+func (h *House) History(partition int32) []*event.Event {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	return slices.Clone(h.history[partition])
+}
+
 // append is the Log's.
 func (h *House) append(to jid.Bare, e *event.Event, done func(topic.Position, error)) {
 	if len(e.Id) == 0 {
@@ -209,6 +217,7 @@ func (h *House) foldAll(queue []record) {
 		offset := h.next[p]
 		h.next[p]++
 		h.events = append(h.events, r.e)
+		h.history[p] = append(h.history[p], r.e)
 		queue = append(queue[1:], h.apply(p, offset, h.state(r.to), r.e)...)
 	}
 }
@@ -331,7 +340,7 @@ func (h *House) Purge(name string) {
 func (h *House) Forget() {
 	h.stateMu.Lock()
 	defer h.stateMu.Unlock()
-	h.events, h.ordered = nil, 0
+	h.events, h.history, h.ordered = nil, make([][]*event.Event, h.partitions), 0
 	for bare, s := range h.states {
 		h.states[bare] = account.New(bare)
 		h.states[bare].Exists = s.Exists

@@ -63,7 +63,7 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 		if !s.Exists || d.Action != message.Deliver {
 			return
 		}
-		f := &wire.Message{Account: bare, Offset: offset, Accepted: m, Id: e.GetId(), At: e.GetAt(), Stored: m.GetMessage().GetStorable()}
+		f := &wire.Message{Account: bare, Offset: offset, Accepted: m, At: e.GetAt(), Stored: m.GetMessage().GetStorable()}
 		for _, name := range d.To {
 			binding := s.Resources[name].Binding
 			f.Bindings = append(f.Bindings, binding[:])

@@ -60,7 +60,7 @@ func (h *House) routeWaiting(p int32, s *account.State) {
 		}
 		f := &wire.Message{
 			Account: s.Account.String(), Offset: m.Offset, Accepted: m.Accepted,
-			Id: m.ID[:], At: m.At.UnixMicro(), Delayed: true, Stored: true,
+			At: m.At.UnixMicro(), Delayed: true, Stored: true,
 		}
 		for _, name := range d.To {
 			binding := s.Resources[name].Binding

@@ -21,7 +21,7 @@ import (
 
 // Version is the version of the fold: it is raised when the same history
 // would fold to something else, so that views are rebuilt.
-const Version = 2
+const Version = 3
 
 // A State is what the history of one account amounts to. Its maps may be nil.
 // It is not safe for concurrent use.
@@ -75,7 +75,7 @@ func New(account jid.Bare) *State { return &State{Account: account} }
 // Stored is a message that waits. The event is shared and must not be changed.
 type Stored struct {
 	Offset   int64
-	ID       uuid.UUID // the MessageAccepted's id, the message's stanza id
+	ID       uuid.UUID // the MessageAccepted's id
 	At       time.Time // UTC, microseconds
 	Accepted *event.MessageAccepted
 }

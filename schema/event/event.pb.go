@@ -2083,8 +2083,8 @@ func (x *Message) GetOriginId() string {
 	return ""
 }
 
-// MessageAccepted is a message in the history of its recipient. Its id is
-// the stanza id (XEP-0359).
+// MessageAccepted is a message in the history of its recipient. Its offset, in
+// decimal, is the stanza id (XEP-0359) and the archive's (XEP-0313).
 type MessageAccepted struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The sender's full JID.

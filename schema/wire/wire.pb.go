@@ -1265,19 +1265,17 @@ func (x *Audience) GetPolicy() *event.Policy {
 type Carbon struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
 	Account string                 `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// Of the MessageAccepted or MessageSent in the account's history.
+	// Of the MessageAccepted or MessageSent in the account's history: its stanza id.
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	// A session sent it, else one received it.
 	Sent bool `protobuf:"varint,3,opt,name=sent,proto3" json:"sent,omitempty"`
 	// Sessions that have the message itself or sent it, by binding.
 	But [][]byte `protobuf:"bytes,4,rep,name=but,proto3" json:"but,omitempty"`
 	// Full JID or bare JID.
-	From    string         `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
-	To      string         `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`
-	Message *event.Message `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
-	// The stanza id of a received one.
-	Id            []byte `protobuf:"bytes,8,opt,name=id,proto3" json:"id,omitempty"`
-	At            int64  `protobuf:"varint,9,opt,name=at,proto3" json:"at,omitempty"`
+	From          string         `protobuf:"bytes,5,opt,name=from,proto3" json:"from,omitempty"`
+	To            string         `protobuf:"bytes,6,opt,name=to,proto3" json:"to,omitempty"`
+	Message       *event.Message `protobuf:"bytes,7,opt,name=message,proto3" json:"message,omitempty"`
+	At            int64          `protobuf:"varint,9,opt,name=at,proto3" json:"at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1357,13 +1355,6 @@ func (x *Carbon) GetTo() string {
 func (x *Carbon) GetMessage() *event.Message {
 	if x != nil {
 		return x.Message
-	}
-	return nil
-}
-
-func (x *Carbon) GetId() []byte {
-	if x != nil {
-		return x.Id
 	}
 	return nil
 }
@@ -1500,14 +1491,13 @@ type Message struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The recipient's bare JID.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// Of the MessageAccepted; a session that has seen it drops the copy.
+	// Of the MessageAccepted, and the stanza id; a session that has seen it drops
+	// the copy.
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	// The sessions, by binding.
 	Bindings [][]byte               `protobuf:"bytes,3,rep,name=bindings,proto3" json:"bindings,omitempty"`
 	Accepted *event.MessageAccepted `protobuf:"bytes,4,opt,name=accepted,proto3" json:"accepted,omitempty"`
-	// The stanza id: the id of the event.
-	Id []byte `protobuf:"bytes,5,opt,name=id,proto3" json:"id,omitempty"`
-	At int64  `protobuf:"varint,6,opt,name=at,proto3" json:"at,omitempty"`
+	At       int64                  `protobuf:"varint,6,opt,name=at,proto3" json:"at,omitempty"`
 	// It waited in the inbox: gets a delay stamp (XEP-0203).
 	Delayed bool `protobuf:"varint,7,opt,name=delayed,proto3" json:"delayed,omitempty"`
 	// The edge answers for it with Delivered.
@@ -1570,13 +1560,6 @@ func (x *Message) GetBindings() [][]byte {
 func (x *Message) GetAccepted() *event.MessageAccepted {
 	if x != nil {
 		return x.Accepted
-	}
-	return nil
-}
-
-func (x *Message) GetId() []byte {
-	if x != nil {
-		return x.Id
 	}
 	return nil
 }
@@ -1923,7 +1906,7 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\bAudience\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x121\n" +
-	"\x06policy\x18\x03 \x01(\v2\x19.rollcall.event.v1.PolicyR\x06policy\"\xda\x01\n" +
+	"\x06policy\x18\x03 \x01(\v2\x19.rollcall.event.v1.PolicyR\x06policy\"\xd4\x01\n" +
 	"\x06Carbon\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
@@ -1932,8 +1915,7 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x06 \x01(\tR\x02to\x124\n" +
 	"\amessage\x18\a \x01(\v2\x1a.rollcall.event.v1.MessageR\amessage\x12\x0e\n" +
-	"\x02id\x18\b \x01(\fR\x02id\x12\x0e\n" +
-	"\x02at\x18\t \x01(\x03R\x02at\"\x9d\x02\n" +
+	"\x02at\x18\t \x01(\x03R\x02atJ\x04\b\b\x10\tR\x02id\"\x9d\x02\n" +
 	"\bNodeNews\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
@@ -1945,16 +1927,15 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\x06purged\x18\b \x01(\bR\x06purged\x12\x18\n" +
 	"\adeleted\x18\t \x01(\bR\adeleted\x12\x1a\n" +
 	"\bresource\x18\n" +
-	" \x01(\tR\bresource\"\xe9\x01\n" +
+	" \x01(\tR\bresource\"\xe3\x01\n" +
 	"\aMessage\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1a\n" +
 	"\bbindings\x18\x03 \x03(\fR\bbindings\x12>\n" +
 	"\baccepted\x18\x04 \x01(\v2\".rollcall.event.v1.MessageAcceptedR\baccepted\x12\x0e\n" +
-	"\x02id\x18\x05 \x01(\fR\x02id\x12\x0e\n" +
 	"\x02at\x18\x06 \x01(\x03R\x02at\x12\x18\n" +
 	"\adelayed\x18\a \x01(\bR\adelayed\x12\x16\n" +
-	"\x06stored\x18\b \x01(\bR\x06stored\"m\n" +
+	"\x06stored\x18\b \x01(\bR\x06storedJ\x04\b\x05\x10\x06R\x02id\"m\n" +
 	"\x06Output\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x121\n" +
