@@ -13,6 +13,9 @@ func (s *Server) features(at place) []string {
 	if at == atSelf && s.opts.Published != nil {
 		all = append(all, pubsubFeatures...)
 	}
+	if at == atSelf && s.opts.Archive != nil {
+		all = append(all, archiveFeatures...)
+	}
 	for _, v := range services {
 		if v.feature != "" && v.at&at != 0 && (v.on == nil || v.on(s)) {
 			all = append(all, v.feature)

@@ -13,6 +13,7 @@ type Limits struct {
 	Pending  int // requests to subscribe that wait for an account, of contacts outside its roster; 1000
 	Directed int // targets of directed presence of a session; 500
 	Asking   int // iqs of a session that are not answered yet; 256
+	Archive  int // queries of archives, of an account here, that are not answered yet; 64
 
 	StanzaRate  int           // stanzas that a session may send a second, for long; 200
 	StanzaBurst int           // and at once; 4000
@@ -26,7 +27,7 @@ func (l *Limits) fill() {
 		n   *int
 		def int
 	}{
-		{&l.Roster, 5000}, {&l.Pending, 1000}, {&l.Directed, 500}, {&l.Asking, 256},
+		{&l.Roster, 5000}, {&l.Pending, 1000}, {&l.Directed, 500}, {&l.Asking, 256}, {&l.Archive, 64},
 		{&l.StanzaRate, 200}, {&l.StanzaBurst, 4000}, {&l.ByteRate, 256 << 10}, {&l.ByteBurst, 4 << 20},
 	} {
 		if *d.n == 0 {

@@ -39,6 +39,8 @@ type local struct {
 
 	requests map[string]asking // who asks to subscribe, until the owner decides
 
+	archive archiveQueue
+
 	directedMu sync.Mutex
 	directed   map[directedTo]directed
 	taken      []taken // newest last

@@ -23,6 +23,7 @@ type metrics struct {
 	bytes         prometheus.Counter
 	writes        prometheus.Counter
 	limited       *prometheus.CounterVec
+	archiveAway   prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -50,12 +51,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		writes:     counter("writes_total", "Writes to clients."),
 		limited: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "rollcall", Subsystem: "edge", Name: "limited_total",
-			Help: "What a limit held up or refused: rate (reads that waited), patience and resources (sessions that were ended), asking (requests), account (what a full roster, too many requests to subscribe or too many targets refused).",
+			Help: "What a limit held up or refused: rate (reads that waited), patience and resources (sessions that were ended), asking (requests), archive (queries of archives), account (what a full roster, too many requests to subscribe or too many targets refused).",
 		}, []string{"limit"}),
+		archiveAway: counter("archive_away_total", "Queries of archives that were not answered: clients were told to ask later."),
 	}
 	if r != nil {
 		r.MustRegister(m.sessions, m.refused, m.appends, m.appendsFailed, m.held, m.encoded, m.deliveries, m.latency,
-			m.detached, m.resumed, m.conflated, m.overflowed, m.bytes, m.writes, m.limited)
+			m.detached, m.resumed, m.conflated, m.overflowed, m.bytes, m.writes, m.limited, m.archiveAway)
 	}
 	return m
 }

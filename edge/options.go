@@ -141,6 +141,8 @@ type Options struct {
 	Sessions Sessions // nil: sessions are resumed on their own edge alone
 	// Published: nil: accounts publish and keep nothing.
 	Published Published
+	// Archive: nil: nobody is told what was said before.
+	Archive Archive
 
 	// Stream says how connections are negotiated. Its Domain, Direct and
 	// After.Bytes are filled in.
@@ -157,12 +159,13 @@ type Options struct {
 	MaxResources int           // sessions of one account here; 20
 	MaxStanza    int           // bytes of one stanza after login; 256 KiB
 	MaxUnbound   int           // connections that negotiate at the same time; 1024
+	MaxArchiving int           // queries of archives that are read at the same time; 16
 	SoftOutbound int           // bytes that wait for a client before presence is conflated; 64 KiB
 	HardOutbound int           // bytes that wait before its session ends; 1 MiB
 	WriteTimeout time.Duration // of one write to a client; 30s
 	IdlePing     time.Duration // silence after which a client is sent white space; 5m; negative: never
 	AnswerIn     time.Duration // longest time until a request is answered; 30s
-	ReadIn       time.Duration // longest time that a roster is waited for; 5s
+	ReadIn       time.Duration // longest time that a roster, or an archive, is waited for; 5s
 	HoldFor      time.Duration // longest time that acknowledgements wait for a valid lease; 10s
 	DrainFor     time.Duration // longest time that a stopping edge waits for its last appends; 5s
 	RetryEvery   time.Duration // between tries to append presence that was refused; 2s
@@ -193,6 +196,7 @@ func (o *Options) check() error {
 	o.Limits.fill()
 	num(&o.MaxStanza, 256<<10)
 	num(&o.MaxUnbound, 1024)
+	num(&o.MaxArchiving, 16)
 	num(&o.SoftOutbound, 64<<10)
 	num(&o.HardOutbound, 1<<20)
 	def(&o.WriteTimeout, 30*time.Second)

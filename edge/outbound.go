@@ -37,6 +37,7 @@ type outbound struct {
 	onBreak func(overflowed bool) // called once, on a goroutine that holds no lock
 	written bool                  // all is written, the last bytes too
 	unread  bool                  // nobody reads the connection any more
+	roomFor []chan struct{}       // closed once the client has taken what waits, or takes nothing more
 }
 
 // outboundLimits are shared by all sessions of a server.
@@ -234,8 +235,31 @@ func (o *outbound) close(last []byte) {
 	o.buf = append(o.buf, last...)
 	_ = o.conn.SetWriteDeadline(time.Now().Add(min(o.limits.timeout, partTime))) // of a write that is stuck, too
 	o.closing = true
+	o.makeRoom()
 	o.forget(nil)
 	o.start()
+}
+
+// room gives a channel that is closed once no more waits for the client than
+// the soft bound, or nothing more is taken.
+func (o *outbound) room() <-chan struct{} {
+	c := make(chan struct{})
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.roomFor = append(o.roomFor, c)
+	o.makeRoom()
+	return c
+}
+
+// makeRoom tells those who wait for room if there is some. o.mu is held.
+func (o *outbound) makeRoom() {
+	if !o.closing && o.waits() > o.limits.soft {
+		return
+	}
+	for _, c := range o.roomFor {
+		close(c)
+	}
+	o.roomFor = nil
 }
 
 // fail drops what waits. o.mu is held.
@@ -244,6 +268,7 @@ func (o *outbound) fail(overflowed bool) {
 		return
 	}
 	o.broken, o.closing = true, true
+	o.makeRoom()
 	receipts := o.receipt
 	giveBuffer(o.buf)
 	o.buf, o.receipt, o.late, o.latest = nil, nil, nil, nil
@@ -295,6 +320,7 @@ func (o *outbound) run() {
 			o.fail(false)
 			o.buf = nil
 		}
+		o.makeRoom()
 	}
 	o.writing = false
 	if o.closing && !o.written {

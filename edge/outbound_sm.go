@@ -70,6 +70,7 @@ func (o *outbound) ack(h uint32) (sent uint32, ok bool) {
 	}
 	sent = o.sm.sent
 	told := o.sm.ack(h)
+	o.makeRoom()
 	if !o.closing && !o.crowded() {
 		o.start() // presence may have waited for it
 	}
@@ -151,6 +152,7 @@ func (o *outbound) attach(conn net.Conn, said func(dst []byte) []byte, h uint32)
 	if o.sm.asked(); o.sm.sent != o.sm.acked {
 		o.buf = append(o.buf, askForAck...)
 	}
+	o.makeRoom()
 	o.start()
 	sent = o.sm.sent
 	o.mu.Unlock()

@@ -33,17 +33,18 @@ var ErrLost = errors.New("edge: lease lost")
 
 // Server is an edge. Its methods may be called from any goroutine.
 type Server struct {
-	opts     Options
-	log      *slog.Logger
-	metrics  *metrics
-	limits   outboundLimits
-	followed []*followed // by partition
-	shards   []*shard    // by partition
-	asked    asked
-	tokens   tokens
-	started  time.Time
-	caps     capabilities
-	unbound  chan struct{} // a token for each connection that negotiates
+	opts      Options
+	log       *slog.Logger
+	metrics   *metrics
+	limits    outboundLimits
+	followed  []*followed // by partition
+	shards    []*shard    // by partition
+	asked     asked
+	tokens    tokens
+	started   time.Time
+	caps      capabilities
+	unbound   chan struct{} // a token for each connection that negotiates
+	archiving chan struct{} // a token for each query of an archive that is read
 
 	listeners []net.Listener
 	ctx       context.Context // ends with Run
@@ -80,6 +81,7 @@ func New(o Options) (*Server, error) {
 	s.caps.ver = ver
 	s.opts.Stream.Features = append(s.opts.Stream.Features, s.caps.feature()...)
 	s.unbound = make(chan struct{}, o.MaxUnbound)
+	s.archiving = make(chan struct{}, o.MaxArchiving)
 	s.tokens = newTokens(o.Stream.Secret)
 	slow := &stanza.StreamError{Condition: stanza.StreamConstraint, Text: "too slow to read"}
 	s.limits = outboundLimits{

@@ -60,6 +60,7 @@ func init() {
 		{stanza.NSBind, "bind"}:           {get: (*session).bindsAgain, set: (*session).bindsAgain, at: atServer | atSelf},
 	}
 	maps.Copy(services, publishedServices())
+	maps.Copy(services, archiveServices())
 }
 
 // furtherFeatures are those that are no service, by place.

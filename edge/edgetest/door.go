@@ -51,6 +51,11 @@ func (h *House) Open(o edge.Options) (*Edge, error) {
 	h.stateMu.Unlock()
 	o.Domain, o.Partitions = h.domain, h.partitions
 	o.Log, o.Lease, o.Links, o.Rosters, o.Accounts, o.Published, o.Sessions = d, d, d, h, &h.credentials, h, h
+	if o.Archive == nil {
+		o.Archive = &h.archive
+	} else if o.Archive == NoArchive {
+		o.Archive = nil
+	}
 	if o.Grace == 0 {
 		o.Grace = -1 // who breaks off is gone
 	}

@@ -55,6 +55,8 @@ type House struct {
 	recent  map[jid.Bare]*message.Recent // messages that were copied
 	learned map[string][]string          // capabilities, by hash and ver
 
+	archive archive
+
 	credentials credentials
 }
 
@@ -243,6 +245,7 @@ func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (
 		}}})
 		h.outbox[op]++
 	}
+	h.archive.add(s.Account, offset, e)
 	h.route(p, offset, s, before, policy, e)
 	s.Changes.Reset()
 	return caused

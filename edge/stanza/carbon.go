@@ -8,14 +8,7 @@ func AppendCarbon(dst []byte, sent bool, h Header, inner, extra []byte) []byte {
 		name = "sent"
 	}
 	dst = append(append(dst, '<'), name...)
-	dst = append(dst, " xmlns='"+NSCarbons+"'><forwarded xmlns='"+NSForward+"'><message xmlns='"+NSClient+"'"...)
-	dst = appendHeader(dst, h)
-	if len(inner)+len(extra) == 0 {
-		dst = append(dst, "/>"...)
-	} else {
-		dst = append(dst, '>')
-		dst = append(append(dst, inner...), extra...)
-		dst = append(dst, "</message>"...)
-	}
+	dst = append(dst, " xmlns='"+NSCarbons+"'><forwarded xmlns='"+NSForward+"'>"...)
+	dst = appendForwarded(dst, h, inner, extra)
 	return appendClose(append(dst, "</forwarded>"...), name)
 }

@@ -39,6 +39,8 @@ const (
 	NSMAM       = "urn:xmpp:mam:2"
 	NSRSM       = "http://jabber.org/protocol/rsm"
 	NSData      = "jabber:x:data"
+	NSValidate  = "http://jabber.org/protocol/xdata-validate"
+	NSFullText  = "urn:xmpp:fulltext:0"
 	NSChatState = "http://jabber.org/protocol/chatstates"
 	NSReceipts  = "urn:xmpp:receipts"
 	NSMarkers   = "urn:xmpp:chat-markers:0"
