@@ -193,6 +193,12 @@ func (b *bench) whole(n int) {
 	if got, want := b.one("SELECT toString((sum(messages_sent), sum(messages_received))) FROM account_counters"), fmt.Sprintf("(%d,%d)", n, n); got != want {
 		b.t.Errorf("counters %s, want %s", got, want)
 	}
+	if got, want := b.one("SELECT toString((sum(messages_sent), sum(messages_received))) FROM pair_counters"), fmt.Sprintf("(%d,%d)", n, n); got != want {
+		b.t.Errorf("counters by pair %s, want %s", got, want)
+	}
+	if got, want := b.one("SELECT toString((sum(messages), (SELECT count() FROM unread))) FROM activity"), fmt.Sprintf("(%d,0)", n); got != want {
+		b.t.Errorf("messages by minute and unread %s, want %s", got, want)
+	}
 }
 
 // TestExactlyOnce stops a writer after each durable step of its first, second

@@ -67,13 +67,16 @@ func (s sink) insertMonth(ctx context.Context, token string, rows []*row) error 
 //
 // Each is bound by the last offset of the block, so that a writer that was
 // stopped here and goes on much later takes nothing of an account that was
-// created again meanwhile. account_day, whose rows are sums, has no offset of
-// each event: its bound is the last that was counted.
+// created again meanwhile. account_day and pair_day, whose rows are sums, have
+// no offset of each event: their bound is the last that was counted.
 var deletions = []struct{ statement, account, offset string }{
 	{"ALTER TABLE events DELETE WHERE ", "account", "offset"},
 	{"DELETE FROM chat_log WHERE ", "owner", "id"},
 	{"DELETE FROM presence_change WHERE ", "account", "offset"},
 	{"DELETE FROM account_day WHERE ", "account", "last_offset"},
+	{"DELETE FROM pair_day WHERE ", "account", "last_offset"},
+	{"DELETE FROM inbox_change WHERE ", "account", "id"},
+	{"DELETE FROM subscriber_change WHERE ", "account", "offset"},
 }
 
 // deletionsAtOnce bounds the accounts of one statement.

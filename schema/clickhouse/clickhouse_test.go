@@ -35,6 +35,19 @@ func migrated(t *testing.T) driver.Conn {
 	return conn
 }
 
+// again migrates the database of conn once more.
+func again(t *testing.T, conn driver.Conn) {
+	t.Helper()
+	parsed, err := driver.ParseDSN(localtest.ClickHouse(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := text(t, conn, "SELECT currentDatabase()")[0]
+	if err := clickhouse.Migrate(t.Context(), parsed.Addr[0], name); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func run(t *testing.T, conn driver.Conn, statement string, settings driver.Settings) {
 	t.Helper()
 	if err := conn.Exec(driver.Context(t.Context(), driver.WithSettings(settings)), statement); err != nil {

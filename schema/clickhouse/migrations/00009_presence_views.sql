@@ -1,0 +1,139 @@
+-- The views of 00001 and 00003 again, with comments on their columns.
+
+-- +goose Up
+
+CREATE OR REPLACE VIEW accounts
+(
+    account        String COMMENT 'bare JID',
+    partition      Int32 COMMENT 'of the topic account, where its history is',
+    created_at     DateTime64(6, 'UTC') COMMENT 'when it was created',
+    created_offset UInt64 COMMENT 'where, in its partition'
+)
+AS SELECT account, any(partition) AS partition, min(at) AS created_at, min(offset) AS created_offset
+FROM events
+WHERE kind = 'account_created' AND NOT ignored
+GROUP BY account
+COMMENT 'The accounts that there are: of a deleted one the history writer deletes the rows from every table';
+
+-- Sessions, and when each ended: at the first of its own close, the next
+-- binding of its resource and its edge's loss. An epoch ends at the first loss
+-- of itself or a later one; nothing that it wrote counts after that, so the
+-- first is the right one for every session of it.
+CREATE OR REPLACE VIEW sessions
+(
+    account      String COMMENT 'bare JID',
+    resource     String COMMENT 'resourcepart',
+    binding      UUID COMMENT 'the id of the session',
+    edge         LowCardinality(String) COMMENT 'the edge that it was on',
+    epoch        UInt64 COMMENT 'of the edge: which of its lives',
+    bound_offset UInt64 COMMENT 'where it began, in the history of the account',
+    bound_at     DateTime64(6, 'UTC') COMMENT 'when it began',
+    ended        Tuple(UInt64, DateTime64(6, 'UTC')) COMMENT 'where and when it ended; zero while it lasts',
+    ended_offset UInt64 COMMENT 'where it ended, in the history of the account; 0 while it lasts',
+    ended_at     Nullable(DateTime64(6, 'UTC')) COMMENT 'when it ended; NULL while it lasts',
+    presence     Array(Tuple(UInt64, DateTime64(6, 'UTC'), UInt8)) COMMENT 'what it said, in order: offset, time, whether available'
+)
+AS WITH
+    losses AS
+    (
+        SELECT partition, edge, epoch,
+            min(first) OVER (PARTITION BY partition, edge ORDER BY epoch DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS lost
+        FROM (SELECT partition, edge, epoch, min((offset, at)) AS first FROM edge_lost GROUP BY partition, edge, epoch)
+    ),
+    bindings AS
+    (
+        SELECT account, resource, partition, offset, at, binding, toString(edge) AS edge, epoch,
+            leadInFrame((offset, at)) OVER (PARTITION BY account, resource ORDER BY offset
+                ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS replaced
+        FROM presence_change WHERE change = 'bound'
+    ),
+    steps AS
+    (
+        SELECT account, resource, binding,
+            groupArrayIf((offset, at, change = 'available'), change != 'closed') AS presence,
+            minIf((offset, at), change = 'closed') AS closed
+        FROM presence_change WHERE change != 'bound' GROUP BY account, resource, binding
+    )
+SELECT b.account AS account, b.resource AS resource, b.binding AS binding, b.edge AS edge, b.epoch AS epoch,
+    b.offset AS bound_offset, b.at AS bound_at,
+    arraySort(arrayFilter(e -> e.1 > b.offset, [b.replaced, s.closed, l.lost]))[1] AS ended,
+    ended.1 AS ended_offset,
+    if(ended.1 = 0, NULL, ended.2) AS ended_at,
+    -- What it said, in order: offset, time, whether available.
+    arraySort(arrayFilter(p -> ended.1 = 0 OR p.1 < ended.1, s.presence)) AS presence
+FROM bindings AS b
+LEFT JOIN steps AS s ON s.account = b.account AND s.resource = b.resource AND s.binding = b.binding
+ASOF LEFT JOIN losses AS l ON l.partition = b.partition AND l.edge = b.edge AND l.epoch >= b.epoch
+COMMENT 'Sessions and when each ended: at the first of its own close, the next binding of its resource and the loss of its edge';
+
+-- When each session was available. A span begins with the first available
+-- presence and ends with unavailable presence or with the session; online_to is
+-- NULL while it lasts.
+CREATE OR REPLACE VIEW presence_spans
+(
+    account     String COMMENT 'bare JID',
+    resource    String COMMENT 'resourcepart',
+    binding     UUID COMMENT 'the session',
+    edge        LowCardinality(String) COMMENT 'the edge that it was on',
+    online_from DateTime64(6, 'UTC') COMMENT 'its first available presence, or the first after an unavailable one',
+    online_to   Nullable(DateTime64(6, 'UTC')) COMMENT 'the next unavailable presence, or the end of the session; NULL while it is online'
+)
+AS SELECT account, resource, binding, edge, span.1 AS online_from, span.2 AS online_to
+FROM
+(
+    WITH
+        arrayFilter((p, i) -> p.3 != (i > 1 AND presence[i - 1].3), presence, arrayEnumerate(presence)) AS turns
+    SELECT account, resource, binding, edge,
+        arrayJoin(arrayMap(i -> (turns[i].2, if(i < length(turns), turns[i + 1].2, ended_at)), range(1, length(turns) + 1, 2))) AS span
+    FROM sessions
+)
+COMMENT 'From when to when a session was available';
+
+-- Seconds for which an account had an available resource, by UTC day. Spans
+-- of several resources count once where they overlap.
+CREATE OR REPLACE VIEW online_seconds
+(
+    account String COMMENT 'bare JID',
+    day     Date COMMENT 'in UTC; days on which it was not online have no row',
+    seconds Float64 COMMENT 'seconds with an available resource, two at a time counted once; of what lasts still, until now'
+)
+AS SELECT account, day,
+    intervalLengthSum(
+        toUnixTimestamp64Micro(greatest(online_from, toDateTime64(day, 6, 'UTC'))),
+        toUnixTimestamp64Micro(least(until, toDateTime64(day + 1, 6, 'UTC')))) / 1000000 AS seconds
+FROM
+(
+    SELECT account, online_from, greatest(online_from, ifNull(online_to, now64(6, 'UTC'))) AS until,
+        arrayJoin(arrayMap(n -> toDate(online_from, 'UTC') + n, range(toUInt32(toDate(until, 'UTC') - toDate(online_from, 'UTC') + 1)))) AS day
+    FROM presence_spans
+)
+GROUP BY account, day
+COMMENT 'How long an account was online on a day';
+
+-- Available resources at the end of each minute, and the most there were
+-- within it. Minutes without a change are there too.
+CREATE OR REPLACE VIEW concurrency
+(
+    minute DateTime('UTC') COMMENT 'its start; every minute from the first change to the last has a row',
+    online Int64 COMMENT 'available resources at the end of the minute',
+    peak   Int64 COMMENT 'the most that were available at a time in it'
+)
+AS SELECT minute, online, greatest(peak, online) AS peak
+FROM
+(
+    SELECT toStartOfMinute(moment, 'UTC') AS minute, argMax(running, (moment, place)) AS online, max(greatest(running, running - delta)) AS peak
+    FROM
+    (
+        SELECT moment, delta, sum(delta) OVER (ORDER BY moment, delta ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS running,
+            row_number() OVER (ORDER BY moment, delta) AS place
+        FROM
+        (
+            SELECT arrayJoin(if(online_to IS NULL, [(online_from, toInt64(1))],
+                [(online_from, toInt64(1)), (assumeNotNull(online_to), toInt64(-1))])) AS step, step.1 AS moment, step.2 AS delta
+            FROM presence_spans
+        )
+    )
+    GROUP BY minute
+    ORDER BY minute WITH FILL STEP toIntervalMinute(1) INTERPOLATE (online, peak AS online)
+)
+COMMENT 'How many resources were online in a minute';
