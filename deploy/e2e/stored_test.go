@@ -56,7 +56,7 @@ func (w *world) stored(t *testing.T) {
 // chatLog compares the chat log with the acknowledged messages and gives the
 // number of messages in it.
 func (w *world) chatLog(t *testing.T) (int, error) {
-	rows, err := w.stack.clickhouse(t, "SELECT body, count(), countIf(direction = 'sent') FROM chat_log GROUP BY body")
+	rows, err := w.stack.clickhouse(t, "SELECT body, count(), countIf(direction = 'sent') FROM archive GROUP BY body")
 	if err != nil {
 		return 0, err
 	}

@@ -72,6 +72,7 @@ func (s sink) insertMonth(ctx context.Context, token string, rows []*row) error 
 var deletions = []struct{ statement, account, offset string }{
 	{"ALTER TABLE events DELETE WHERE ", "account", "offset"},
 	{"DELETE FROM chat_log WHERE ", "owner", "id"},
+	{"DELETE FROM withheld WHERE ", "owner", "id"},
 	{"DELETE FROM presence_change WHERE ", "account", "offset"},
 	{"DELETE FROM account_day WHERE ", "account", "last_offset"},
 	{"DELETE FROM pair_day WHERE ", "account", "last_offset"},

@@ -34,6 +34,7 @@ type row struct {
 	verb        string
 	messageType string
 	stanzaID    string
+	originID    string
 	body        string
 	name        string
 	groups      []string
@@ -47,11 +48,11 @@ type row struct {
 
 // columns in the order of values.
 const rowColumns = `account, partition, offset, kind, at, origin, sequence, idx, id, binding, ignored, archived,
-resource, peer, show, status, priority, available, verb, message_type, stanza_id, body, name, groups, edge, epoch, accepted, reference, reason, raw`
+resource, peer, show, status, priority, available, verb, message_type, stanza_id, origin_id, body, name, groups, edge, epoch, accepted, reference, reason, raw`
 
 func (r *row) values() []any {
 	return []any{r.account, r.partition, r.offset, r.kind, r.at, r.origin, r.sequence, r.index, r.id, r.binding, r.ignored, r.archived,
-		r.resource, r.peer, r.show, r.status, r.priority, r.available, r.verb, r.messageType, r.stanzaID, r.body, r.name, r.groups,
+		r.resource, r.peer, r.show, r.status, r.priority, r.available, r.verb, r.messageType, r.stanzaID, r.originID, r.body, r.name, r.groups,
 		r.edge, r.epoch, r.accepted, r.reference, r.reason, r.raw}
 }
 
@@ -169,7 +170,7 @@ func (r *row) presence(p *event.Presence) {
 }
 
 func (r *row) message(m *event.Message) {
-	r.messageType, r.stanzaID, r.body = typeName(m.GetType()), m.GetId(), m.GetBody()
+	r.messageType, r.stanzaID, r.originID, r.body = typeName(m.GetType()), m.GetId(), m.GetOriginId(), m.GetBody()
 }
 
 func verbName(v event.Verb) string {

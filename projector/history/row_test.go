@@ -16,7 +16,7 @@ import (
 func TestRowOfEachKind(t *testing.T) {
 	binding, accepted := uuid.New(), uuid.New()
 	presence := &event.Presence{Show: "dnd", Status: "busy", Priority: 300, Id: "p1"}
-	m := &event.Message{Type: event.MessageType_MESSAGE_TYPE_CHAT, Id: "m1", Body: "hi", Payload: []byte("<body>hi</body>"), Storable: true}
+	m := &event.Message{Type: event.MessageType_MESSAGE_TYPE_CHAT, Id: "m1", OriginId: "o1", Body: "hi", Payload: []byte("<body>hi</body>"), Storable: true}
 	for _, c := range []struct {
 		e    *event.Event
 		want string
@@ -44,10 +44,14 @@ func TestRowOfEachKind(t *testing.T) {
 		{&event.Event{Kind: &event.Event_SubscriptionReceived{SubscriptionReceived: &event.SubscriptionReceived{Contact: "b@x", Verb: event.Verb_VERB_UNSUBSCRIBED}}},
 			"subscription_received peer=b@x verb=unsubscribed"},
 		{&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: "b@x/y", Resource: "r", Message: m}}},
-			"message_accepted resource=r peer=b@x/y message_type=chat stanza_id=m1 body=hi"},
+			"message_accepted resource=r peer=b@x/y message_type=chat stanza_id=m1 origin_id=o1 body=hi"},
 		{&event.Event{Kind: &event.Event_MessageSent{MessageSent: &event.MessageSent{Resource: "r", To: "b@x", Message: m, Accepted: accepted[:]}}},
-			"message_sent resource=r peer=b@x message_type=chat stanza_id=m1 body=hi accepted=" + accepted.String()},
+			"message_sent resource=r peer=b@x message_type=chat stanza_id=m1 origin_id=o1 body=hi accepted=" + accepted.String()},
 		{&event.Event{Kind: &event.Event_Delivered{Delivered: &event.Delivered{Offset: 9, Resource: "r"}}}, "delivered resource=r reference=9"},
+		{&event.Event{Kind: &event.Event_MessageExpired{MessageExpired: &event.MessageExpired{Offset: 9}}}, "message_expired reference=9"},
+		{&event.Event{Kind: &event.Event_MessageWithheld{MessageWithheld: &event.MessageWithheld{
+			Offset: 9, Reason: event.MessageWithheld_REASON_COPY, MessageAt: 1, Peer: "b@x/y"}}},
+			"message_withheld peer=b@x/y reference=9 reason=copy"},
 		{&event.Event{Kind: &event.Event_NodeItemPublished{NodeItemPublished: &event.NodeItemPublished{Node: "mood", Id: "1", Payload: []byte("<x/>"), RequestId: "i1", Resource: "r"}}},
 			"node_item_published resource=r stanza_id=i1 name=mood"},
 		{&event.Event{Kind: &event.Event_NodeItemRetracted{NodeItemRetracted: &event.NodeItemRetracted{Node: "mood", Id: "1", RequestId: "i1", Resource: "r"}}},

@@ -200,7 +200,7 @@ func TestDelete(t *testing.T) {
 		t.Error("a lightweight DELETE from events passed")
 	}
 	run(t, conn, "ALTER TABLE events DELETE WHERE account = 'a@x'", driver.Settings{"mutations_sync": 2})
-	for _, where := range []string{"presence_change WHERE account", "account_day WHERE account", "chat_log WHERE owner"} {
+	for _, where := range []string{"presence_change WHERE account", "account_day WHERE account", "chat_log WHERE owner", "withheld WHERE owner"} {
 		run(t, conn, "DELETE FROM "+where+" = 'a@x'", driver.Settings{"lightweight_deletes_sync": 2})
 	}
 	same(t, text(t, conn, "SELECT toString(offset) FROM events WHERE partition = 0 AND offset >= 0 AND offset < 100 ORDER BY offset"),

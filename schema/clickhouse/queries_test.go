@@ -24,7 +24,7 @@ func TestQueries(t *testing.T) {
 			"a@x p 2026-11-24 23:59:40.000000"},
 		{"online at a past moment", `SELECT account, resource FROM presence_spans
 WHERE online_from <= '2026-11-24 10:06:30' AND (online_to IS NULL OR online_to > '2026-11-24 10:06:30')`, "a@x r"},
-		{"chat between two accounts", `SELECT at, direction, body FROM chat_log
+		{"chat between two accounts", `SELECT at, direction, body FROM archive
 WHERE owner = 'a@x' AND peer = 'b@x' ORDER BY id DESC LIMIT 50`,
 			"2026-11-24 10:06:20.000000 received hello you; 2026-11-24 10:06:10.000000 sent hello"},
 		{"counters of an account", `SELECT * FROM account_counters WHERE account = 'b@x' ORDER BY day DESC LIMIT 30`,
