@@ -57,23 +57,3 @@ CREATE OR REPLACE VIEW archive_of AS
 SELECT owner, id, partition, at, direction, peer, peer_resource, resource, message_type, stanza_id, origin_id, message_id, body, raw
 FROM chat_log
 WHERE owner = {owner:String} AND id NOT IN (SELECT id FROM withheld WHERE owner = {owner:String});
-
--- What was refused, and copies, are no messages received.
-ALTER TABLE account_day ADD COLUMN IF NOT EXISTS messages_withheld SimpleAggregateFunction(sum, UInt64)
-    COMMENT 'received, and refused or a copy: to be taken off' AFTER messages_received;
-
-CREATE MATERIALIZED VIEW IF NOT EXISTS account_day_withheld_feed TO account_day AS
-SELECT account, toDate(at) AS day, count() AS messages_withheld, max(offset) AS last_offset
-FROM events
-WHERE kind = 'message_withheld' AND NOT ignored AND reason IN ('refused', 'copy')
-GROUP BY account, day;
-
-CREATE OR REPLACE VIEW account_counters AS
-SELECT account, day,
-    sum(account_day.messages_sent) AS messages_sent,
-    sum(account_day.messages_received) - sum(account_day.messages_withheld) AS messages_received,
-    sum(account_day.presence_changes) AS presence_changes,
-    sum(account_day.logins) AS logins,
-    sum(account_day.roster_changes) AS roster_changes
-FROM account_day
-GROUP BY account, day;
