@@ -69,8 +69,8 @@ func (h *Hub) saves(ctx context.Context) {
 // keep writes c, unless there is one not much older, and forgets old ones.
 func (h *Hub) keep(ctx context.Context, c checkpoint) error {
 	tag, err := h.options.Postgres.Exec(ctx, `INSERT INTO run.feed_checkpoint (partition, next_offset, state)
-SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM run.feed_checkpoint WHERE partition = $1 AND next_offset > $2 - $4 AND next_offset <= $2)
-ON CONFLICT DO NOTHING`, c.partition, c.next, c.state, max(1, h.options.CheckpointEvery/2))
+SELECT $1, $2, $3 WHERE NOT EXISTS (SELECT FROM run.feed_checkpoint WHERE partition = $1 AND next_offset > $4 AND next_offset <= $2)
+ON CONFLICT DO NOTHING`, c.partition, c.next, c.state, c.next-max(1, h.options.CheckpointEvery/2))
 	if err != nil || tag.RowsAffected() == 0 {
 		return err
 	}

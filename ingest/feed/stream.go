@@ -45,14 +45,14 @@ type Stream struct {
 // on after it, and there is no present. It may be ErrStarting, ErrStopped,
 // ErrAhead or a *TooOldError; a position must have every partition that the
 // stream reads, and no other.
-func (h *Hub) Open(ctx context.Context, f Filter, from Vector) (s *Stream, present []watch.Change, err error) {
+func (h *Hub) Open(ctx context.Context, f Filter, from Vector) (_ *Stream, present []watch.Change, err error) {
 	if (f.Account == "") == (f.Domain == "") {
 		return nil, nil, errors.New("feed: a stream is about an account or a domain")
 	}
 	if err := h.await(ctx); err != nil {
 		return nil, nil, err
 	}
-	s = &Stream{hub: h, filter: f, queue: newQueue(h.options.MaxChanges, h.options.MaxBytes), told: make(map[int32]*Mark), at: make(Vector)}
+	s := &Stream{hub: h, filter: f, queue: newQueue(h.options.MaxChanges, h.options.MaxBytes), told: make(map[int32]*Mark), at: make(Vector)}
 	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	defer func() {
 		if err != nil {
