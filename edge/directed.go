@@ -1,6 +1,8 @@
 package edge
 
 import (
+	"slices"
+
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -24,32 +26,61 @@ type directed struct {
 // takeDirected is deliverDirected once it is known what the account takes in.
 func (l *local) takeDirected(b *batch, d *wire.Directed) {
 	if l.policyKnown.Load() {
-		l.deliverDirected(b, d)
+		l.deliverDirected(b, d, false)
 		return
 	}
 	l.oncePolicy(func() {
 		var b batch
-		l.deliverDirected(&b, d)
+		l.deliverDirected(&b, d, false)
 		b.flush()
 	})
 }
 
+// holdDirected keeps directed presence until it is known whether it may come
+// in, of too much the newest.
+func (l *local) holdDirected(d *wire.Directed) {
+	l.directedMu.Lock()
+	defer l.directedMu.Unlock()
+	if len(l.held) >= maxDirected {
+		l.held = slices.Delete(l.held, 0, 1)
+	}
+	l.held = append(l.held, d)
+}
+
+// releaseDirected is called when that is known.
+func (l *local) releaseDirected(b *batch) {
+	l.directedMu.Lock()
+	held := l.held
+	l.held = nil
+	l.directedMu.Unlock()
+	for _, d := range held {
+		l.deliverDirected(b, d, true)
+	}
+}
+
 // deliverDirected gives the account's sessions directed presence (RFC 6121,
-// section 4.6), unless they were given newer presence of the same full JID.
-func (l *local) deliverDirected(b *batch, d *wire.Directed) {
+// section 4.6), unless they were given newer presence of the same full JID. What
+// was held is for those alone that were there when it came.
+func (l *local) deliverDirected(b *batch, d *wire.Directed, held bool) {
 	from, target := jid.FromCanonical(d.GetFrom()), directedTo{d.GetFrom(), d.GetResource()}
 	// Only who is available was told.
 	told := l.server.followedOf(from.Bare().String()).told(from.Bare().String(), from.Resource(), l) > d.GetVersion()
 	said := preparePresence(d.GetFrom(), d.GetAvailable(), d.GetPresence())
 	l.server.metrics.encoded.Inc()
-	c, taken := l.policy.Load(), false
+	now := directed{d.GetVersion(), d.GetOffset(), d.GetAvailable()}
+	c, doubt := l.lets()
+	var took []*session
+	refused := false
 	for _, s := range l.sessions() {
-		if told && s.available.Load() || !c.Allows(privacy.PresenceIn, s.resource, from) {
+		if d.GetResource() != "" && s.resource != d.GetResource() || told && s.available.Load() {
 			continue
 		}
-		taken = true
-		if d.GetResource() == "" && !s.available.Load() || d.GetResource() != "" && s.resource != d.GetResource() ||
-			l.hasDirected(s, target, d.GetVersion()) {
+		if !c.Allows(privacy.PresenceIn, s.resource, from) {
+			refused = true
+			continue
+		}
+		took = append(took, s)
+		if d.GetResource() == "" && !s.available.Load() || held && !s.mayHave(target, now) || l.hasDirected(s, target, d.GetVersion()) {
 			continue
 		}
 		to := l.bare
@@ -59,10 +90,27 @@ func (l *local) deliverDirected(b *batch, d *wire.Directed) {
 		s.out.presence(b, d.GetFrom(), said, to)
 		l.server.metrics.deliveries.Inc()
 	}
-	if !taken {
-		return
+	if refused && doubt {
+		l.holdDirected(d)
 	}
-	l.noteDirected(target, directed{d.GetVersion(), d.GetOffset(), d.GetAvailable()})
+	switch {
+	case len(took) == 0:
+	case !refused:
+		l.noteDirected(target, now)
+	default: // they alone have it
+		for _, s := range took {
+			l.noteDirected(directedTo{target.from, s.resource}, now)
+		}
+	}
+}
+
+// mayHave tells that the session was there when directed presence came, and
+// took such.
+func (s *session) mayHave(to directedTo, d directed) bool {
+	if to.resource == "" {
+		return s.available.Load() && d.offset > s.availableSince.Load()
+	}
+	return d.offset > s.boundAt
 }
 
 // hasDirected tells whether the session was given that directed presence, or

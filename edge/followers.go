@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"github.com/rollcall/rollcall/edge/stanza"
-	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/fault"
 	"github.com/rollcall/rollcall/schema/privacy"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -39,6 +38,8 @@ type watched struct {
 	answered  int64                // next offset of the last answer; 0 before any
 	policy    *privacy.Compiled    // what the account shows; nil: everything
 	policyAt  int64                // as of this offset
+	doubt     bool                 // another policy follows, and it may let more through
+	doubtful  bool                 // so it was of the policy before
 }
 
 // register holds the newest presence of one full JID; of two, the higher
@@ -60,6 +61,7 @@ type follower struct {
 	probes   []probe // that wait for the first admission
 	newsFrom int64   // what happens to nodes from this offset on comes by itself; 0: nothing yet
 	since    int64   // of the one that let it in: what was broadcast before counts as sent then (RFC 6121, section 3.1.5)
+	missed   bool    // news did not pass for a policy that is in doubt
 	guard
 }
 
@@ -76,6 +78,7 @@ func (f *followed) follow(bare string, l *local) {
 		fo.local = l
 		if bare == l.bare && w.policyAt >= 0 {
 			// No answer comes again.
+			l.doubt.Store(w.doubt)
 			l.policy.Store(w.policy)
 			l.policyKnown.Store(true)
 		}
@@ -85,7 +88,7 @@ func (f *followed) follow(bare string, l *local) {
 	// An account sees itself (RFC 6121, section 4.2.2).
 	w.followers[l.bare] = &follower{
 		local: l, admitted: bare == l.bare, offset: -1, since: -1,
-		guard: guard{out: outward(w.policy, l), in: l.inward(bare)},
+		guard: guard{out: outward(w.policy, l), sure: outward(w.policy, l), in: l.inward(bare)},
 	}
 	f.links.Follow(f.number, bare, l.bare)
 }
@@ -169,9 +172,9 @@ func (f *followed) interest() []*wire.Followed {
 func (f *followed) answer(b *batch, a *wire.Answer) (owns []*own) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	policies := make(map[string]*event.Policy, len(a.GetAudiences()))
+	policies := make(map[string]*wire.Audience, len(a.GetAudiences()))
 	for _, p := range a.GetAudiences() {
-		policies[p.GetAccount()] = p.GetPolicy()
+		policies[p.GetAccount()] = p
 	}
 	present := make(map[string]map[string]bool)
 	for _, p := range a.GetPresent() {

@@ -17,6 +17,7 @@ type guard struct {
 	out  *privacy.Compiled // of the account
 	also *privacy.Compiled // of the account too, while an answer is merged
 	in   *privacy.Compiled // of the follower
+	sure *privacy.Compiled // of the account: what it showed when that was last known
 }
 
 // open tells that the guard lets everything through.
@@ -64,25 +65,26 @@ func (f *followed) audience(b *batch, a *wire.Audience) *own {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	w := f.accounts[a.GetAccount()]
-	if w == nil || !f.narrow(b, w, a.GetPolicy(), a.GetOffset()) {
+	if w == nil || !f.narrow(b, w, a, a.GetOffset()) {
 		return nil
 	}
 	f.widen(b, w)
 	return w.own()
 }
 
-// narrow makes p the policy of w beside the one it had: who must not see
-// something any more sees it go. It is not ok if p is older than that. f.mu is
-// held, and widen is called before it is not.
-func (f *followed) narrow(b *batch, w *watched, p *event.Policy, at int64) bool {
+// narrow makes the policy of a, nil for none, that of w beside the one it had:
+// who must not see something any more sees it go. It is not ok if a is older
+// than that. f.mu is held, and widen is called before it is not.
+func (f *followed) narrow(b *batch, w *watched, a *wire.Audience, at int64) bool {
 	if at < w.policyAt {
 		return false
 	}
 	w.policyAt = at
-	if p == nil && w.policy == nil {
+	w.doubtful, w.doubt = w.doubt, a.GetDoubt()
+	if a.GetPolicy() == nil && w.policy == nil {
 		return true
 	}
-	w.policy = privacy.New(p)
+	w.policy = privacy.New(a.GetPolicy())
 	for _, fo := range w.followers {
 		next := outward(w.policy, fo.local)
 		if next == nil {
@@ -90,7 +92,7 @@ func (f *followed) narrow(b *batch, w *watched, p *event.Policy, at int64) bool 
 		}
 		stricter := fo.guard
 		stricter.also = next
-		f.reguard(b, w, fo, stricter)
+		f.reguard(b, w, fo, stricter, w.doubt)
 	}
 	return true
 }
@@ -99,17 +101,42 @@ func (f *followed) narrow(b *batch, w *watched, p *event.Policy, at int64) bool 
 // now sees it. f.mu is held.
 func (f *followed) widen(b *batch, w *watched) {
 	for _, fo := range w.followers {
-		if fo.out != nil || fo.also != nil {
-			// What was broadcast while it did not pass counts as sent now.
-			fo.since = max(fo.since, w.policyAt)
-			f.reguard(b, w, fo, guard{out: fo.also, in: fo.in})
+		if fo.out != nil || fo.also != nil || fo.sure != nil {
+			next := guard{out: fo.also, in: fo.in, sure: fo.sure}
+			if !w.doubt {
+				next.sure = fo.also
+			}
+			if !w.doubt && !w.doubtful || fo.opens(w) {
+				// What was broadcast while it did not pass counts as sent now. What
+				// was in doubt alone has passed all the time.
+				fo.since = max(fo.since, w.policyAt)
+			}
+			f.reguard(b, w, fo, next, w.doubt)
 		}
+		f.hearMissed(b, w, fo)
 	}
 }
 
+// opens tells that the guard lets something through that did not pass when that
+// was last known. f.mu is held.
+func (fo *follower) opens(w *watched) bool {
+	if fo.sure == nil {
+		return false
+	}
+	for _, r := range w.registers {
+		for _, s := range fo.local.sessions() {
+			if viewer := jid.FromCanonical(s.full); r.available && fo.sure.Hides(r.resource, viewer) && !fo.also.Hides(r.resource, viewer) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // reguard gives fo another guard, and its sessions what that changes for them.
-// f.mu is held.
-func (f *followed) reguard(b *batch, w *watched, fo *follower, next guard) {
+// In doubt nobody loses sight of directed presence: whether that is over its
+// sender's history says, or refuseDirected. f.mu is held.
+func (f *followed) reguard(b *batch, w *watched, fo *follower, next guard, doubt bool) {
 	was := fo.guard
 	fo.guard = next
 	if !fo.admitted || was.open() && next.open() {
@@ -124,6 +151,7 @@ func (f *followed) reguard(b *batch, w *watched, fo *follower, next guard) {
 				continue
 			}
 			switch before, now := was.passes(r, s), next.passes(r, s); {
+			case before && !now && doubt && fo.local.overtaken(s, r.full, max(r.version, fo.since)) && fo.local.sharing(s, r.full):
 			case before && !now:
 				s.out.presence(b, r.full, preparePresence(r.full, false, nil), fo.local.bare)
 				f.metrics.deliveries.Inc()
@@ -149,7 +177,8 @@ func (f *followed) accept(b *batch, bare string, l *local) {
 	if fo := w.followers[l.bare]; fo != nil && fo.local == l {
 		next := fo.guard
 		next.in = l.inward(bare)
-		f.reguard(b, w, fo, next)
+		f.reguard(b, w, fo, next, l.doubt.Load())
+		f.hearMissed(b, w, fo)
 	}
 }
 
@@ -158,12 +187,13 @@ type own struct {
 	local  *local
 	policy *privacy.Compiled
 	at     int64
+	doubt  bool
 }
 
 // own gives the policy of w for its own sessions here, nil if it has none.
 func (w *watched) own() *own {
 	if fo := w.followers[w.bare]; fo != nil {
-		return &own{fo.local, w.policy, w.policyAt}
+		return &own{fo.local, w.policy, w.policyAt, w.doubt}
 	}
 	return nil
 }

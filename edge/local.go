@@ -8,6 +8,7 @@ import (
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/privacy"
+	"github.com/rollcall/rollcall/schema/wire"
 )
 
 const (
@@ -34,8 +35,9 @@ type local struct {
 
 	policy      atomic.Pointer[privacy.Compiled] // what the account lets through; nil: everything
 	policyKnown atomic.Bool                      // policy is as of an offset
+	doubt       atomic.Bool                      // another policy follows, and it may let more through
 	policyAt    int64                            // this one; mu
-	forPolicy   []func()                         // to be called once it is known; mu
+	forPolicy   []func()                         // to be called once it is known for sure; mu
 
 	requests map[string]asking // who asks to subscribe, until the owner decides
 
@@ -43,8 +45,9 @@ type local struct {
 
 	directedMu sync.Mutex
 	directed   map[directedTo]directed
-	taken      []taken // newest last
-	carbons    int64   // copies of messages below this offset are taken
+	held       []*wire.Directed // of which it is in doubt whether it may come in
+	taken      []taken          // newest last
+	carbons    int64            // copies of messages below this offset are taken
 }
 
 // taken is a message that went to a session.
@@ -306,7 +309,7 @@ func (l *local) showAll(s *session) {
 	}
 	l.mu.Unlock()
 	b.flush()
-	if l.policyKnown.Load() {
+	if l.sure() {
 		l.showRequests(s)
 	} else {
 		l.oncePolicy(func() { s.post(func() { l.showRequests(s) }) })

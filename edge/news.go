@@ -53,10 +53,7 @@ func (f *followed) opened(b *batch, a *wire.Admission, next int64) {
 		return
 	}
 	fo.newsFrom = max(next, 1)
-	if b.begun == nil {
-		b.begun = make(map[*local][]string)
-	}
-	b.begun[fo.local] = append(b.begun[fo.local], w.bare)
+	b.begin(fo.local, w.bare)
 }
 
 // answeredAgain notes that an answer has come for an account. If it is not the
@@ -103,6 +100,24 @@ func (s *Server) fillGaps(f *followed, gaps []NewsGap, after int64) {
 		case <-time.After(s.opts.RetryEvery):
 		}
 	}
+}
+
+// hearMissed has sessions given the last items of an account whose news did not
+// pass while that was in doubt, once it is not. f.mu is held.
+func (f *followed) hearMissed(b *batch, w *watched, fo *follower) {
+	if !fo.missed || w.doubt || fo.local.doubt.Load() {
+		return
+	}
+	fo.missed = false
+	b.begin(fo.local, w.bare)
+}
+
+// begin notes that news of an account begin to come to l.
+func (b *batch) begin(l *local, account string) {
+	if b.begun == nil {
+		b.begun = make(map[*local][]string)
+	}
+	b.begun[l] = append(b.begun[l], account)
 }
 
 // giveLast has sessions given the last items of accounts whose news begin to
@@ -254,7 +269,11 @@ func (f *followed) news(b *batch, n *wire.NodeNews) {
 			continue
 		}
 		for _, s := range fo.local.sessions() {
-			if !s.available.Load() || !s.wantsNews(n) || !s.mayHear(w.bare, w.policy, n.GetResource()) {
+			if !s.available.Load() || !s.wantsNews(n) {
+				continue
+			}
+			if !s.mayHear(w.bare, w.policy, n.GetResource()) {
+				fo.missed = fo.missed || w.doubt || fo.local.doubt.Load()
 				continue
 			}
 			if said == nil {

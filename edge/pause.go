@@ -32,7 +32,7 @@ func (s *session) pause() (end func()) {
 // waits tells that a stanza has to wait, and keeps it until it may be taken.
 func (s *session) waits(st *stanza.Stanza) bool {
 	if s.paused == nil {
-		if s.local.policyKnown.Load() || s.blind || !s.forOthers(st) {
+		if s.blind || !s.undecided(st) {
 			return false
 		}
 		s.awaitPolicy()

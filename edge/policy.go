@@ -21,17 +21,28 @@ func (l *local) setPolicy(b *batch, p *own) {
 		return
 	}
 	l.policyAt = p.at
+	if p.doubt {
+		l.doubt.Store(true)
+	}
 	was := l.policy.Swap(p.policy)
 	first := !l.policyKnown.Swap(true)
-	waiting := l.forPolicy
-	l.forPolicy = nil
+	var waiting []func()
+	if !p.doubt {
+		l.doubt.Store(false)
+		waiting, l.forPolicy = l.forPolicy, nil
+	}
 	if first || was != nil || p.policy != nil {
 		for contact := range l.contacts {
 			l.server.followedOf(contact).accept(b, contact, l)
 		}
-		l.refuseDirected(b, was, p.policy)
+		if !p.doubt {
+			l.refuseDirected(b, p.policy)
+		}
 	}
 	l.mu.Unlock()
+	if !p.doubt {
+		l.releaseDirected(b)
+	}
 	for _, f := range waiting {
 		f()
 	}
@@ -40,7 +51,7 @@ func (l *local) setPolicy(b *batch, p *own) {
 // refuseDirected shows those unavailable whose directed presence a session has
 // got and must get no more (XEP-0016, section 2.10), and forgets that it has.
 // l.mu is held.
-func (l *local) refuseDirected(b *batch, was, now *privacy.Compiled) {
+func (l *local) refuseDirected(b *batch, now *privacy.Compiled) {
 	if now == nil {
 		return
 	}
@@ -53,11 +64,11 @@ func (l *local) refuseDirected(b *batch, was, now *privacy.Compiled) {
 		for _, s := range l.sessions() {
 			switch {
 			case to.resource != "" && to.resource != s.resource:
-			case !was.Allows(privacy.PresenceIn, s.resource, from) || now.Allows(privacy.PresenceIn, s.resource, from):
+			case now.Allows(privacy.PresenceIn, s.resource, from):
 				keep = append(keep, s)
 			default:
 				refused = true
-				if d.available {
+				if d.available && s.mayHave(to, d) {
 					s.out.presence(b, to.from, preparePresence(to.from, false, nil), l.bare)
 				}
 			}
@@ -75,11 +86,24 @@ func (l *local) refuseDirected(b *batch, was, now *privacy.Compiled) {
 	}
 }
 
+// sure tells that it is known what the account lets through.
+func (l *local) sure() bool { return l.policyKnown.Load() && !l.doubt.Load() }
+
+// lets gives what the account lets through, and whether that is in doubt.
+func (l *local) lets() (c *privacy.Compiled, doubt bool) {
+	for {
+		c, doubt = l.policy.Load(), l.doubt.Load()
+		if l.policy.Load() == c {
+			return c, doubt
+		}
+	}
+}
+
 // oncePolicy calls f, from any goroutine, once what the account lets through is
-// known; at once if it is.
+// known for sure; at once if it is.
 func (l *local) oncePolicy(f func()) {
 	l.mu.Lock()
-	if !l.policyKnown.Load() {
+	if !l.sure() {
 		l.forPolicy = append(l.forPolicy, f)
 		l.mu.Unlock()
 		return
@@ -97,14 +121,35 @@ func (s *session) forOthers(st *stanza.Stanza) bool {
 	return err == nil && to.Local() != "" && to.Bare() != s.local.account
 }
 
+// undecided tells that it is not known whether the session may send a stanza.
+// Of presence it need not be: the fold knows.
+func (s *session) undecided(st *stanza.Stanza) bool {
+	switch {
+	case s.local.sure() || !s.forOthers(st):
+		return false
+	case !s.local.policyKnown.Load():
+		return true
+	case st.Kind == stanza.Presence:
+		return false
+	}
+	c, doubt := s.local.lets()
+	to, _ := jid.Parse(st.To)
+	return doubt && !c.Blocks(to) && !c.Allows(privacy.Sent, s.resource, to)
+}
+
 // awaitPolicy has the client's stanzas wait until it is known whether its
-// account lets anything pass to others. That takes as long as a worker's first
-// answer.
+// account lets them pass to others. That takes as long as a worker's first
+// answer, or as the projector is behind.
 func (s *session) awaitPolicy() {
 	end := s.pause()
-	s.local.oncePolicy(func() { s.post(end) })
+	s.local.oncePolicy(func() {
+		s.post(func() {
+			s.blind = false
+			end()
+		})
+	})
 	s.server.later(s, time.Now().Add(s.server.opts.AnswerIn), func() {
-		s.blind = !s.local.policyKnown.Load()
+		s.blind = !s.local.sure()
 		end()
 	})
 }
@@ -112,7 +157,7 @@ func (s *session) awaitPolicy() {
 // refused tells why the session must not send a stanza to somebody, nil if it
 // may (XEP-0191, section 3.3; XEP-0016, section 2.14).
 func (s *session) refused(st *stanza.Stanza, to jid.JID) error {
-	c := s.local.policy.Load()
+	c, doubt := s.local.lets()
 	if c == nil && s.local.policyKnown.Load() || to.Local() == "" || to.Bare() == s.local.account {
 		return nil
 	}
@@ -126,10 +171,15 @@ func (s *session) refused(st *stanza.Stanza, to jid.JID) error {
 			kind = privacy.PresenceOut
 		}
 	}
-	if c.Allows(kind, s.resource, to) {
+	switch {
+	case c.Allows(kind, s.resource, to):
+		return nil
+	case !doubt || c.Blocks(to):
+		return s.local.blockedError(to)
+	case st.Kind == stanza.Presence:
 		return nil
 	}
-	return s.local.blockedError(to)
+	return &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint, Text: "it is not known yet whether your lists let it pass"}
 }
 
 // blockedError tells that the account lets nothing pass to somebody.

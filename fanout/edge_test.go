@@ -128,12 +128,13 @@ func (e *edge) Answer(a *wire.Answer) {
 	for _, m := range a.GetAdmissions() {
 		e.admission(m)
 	}
-	policies := make(map[string]*event.Policy)
+	policies := make(map[string]*wire.Audience)
 	for _, m := range a.GetAudiences() {
-		policies[m.GetAccount()] = m.GetPolicy()
+		policies[m.GetAccount()] = m
 	}
 	for _, account := range a.GetAccounts() {
-		e.audience(&wire.Audience{Account: account, Offset: a.GetNextOffset() - 1, Policy: policies[account]})
+		p := policies[account]
+		e.audience(&wire.Audience{Account: account, Offset: a.GetNextOffset() - 1, Policy: p.GetPolicy(), Doubt: p.GetDoubt()})
 	}
 	e.answers++
 	e.heard = append(e.heard, fmt.Sprintf("answer %v %d present", a.GetAccounts(), len(a.GetPresent())))

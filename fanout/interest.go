@@ -56,10 +56,10 @@ func (p *partition) interest(e *peer, in *wire.Interest) {
 			}
 		}
 		a.accounts = append(a.accounts, name)
-		if c := p.lets(name); c != nil {
+		if g := p.guards[name]; g != nil {
 			// Frames flow before the answer, and must not go by a policy that the
 			// edge has from an earlier worker.
-			p.send(e, audienceItem(name, p.next-1, c.Policy()))
+			p.send(e, audienceItem(name, p.next-1, g))
 		}
 		for _, follower := range f.GetFollowers() {
 			if follower == name {
@@ -135,8 +135,8 @@ func (p *partition) answer(a *asked) {
 	}
 	present := func(m *answerMessage, name string) {
 		m.account(name)
-		if c := p.lets(name); c != nil {
-			m.audience(&wire.Audience{Account: name, Offset: p.next - 1, Policy: c.Policy()})
+		if g := p.guards[name]; g != nil {
+			m.audience(g.audience(name, p.next-1))
 		}
 		if known := p.accounts[name]; known != nil {
 			for _, said := range known.said {

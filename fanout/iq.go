@@ -10,20 +10,20 @@ import (
 	"github.com/rollcall/rollcall/schema/wire"
 )
 
-// heldIq waits for the tail.
+// heldIq waits for the tail, or for what the addressee's lists let through.
 type heldIq struct {
 	from  *peer
 	iq    *wire.Iq
 	until time.Time
 }
 
-// maxHeldIqs bounds what waits for one partition's tail.
+// maxHeldIqs bounds what waits in one partition.
 const maxHeldIqs = 10000
 
 // iq sends an iq on to the edge of its addressee, once the tail has passed
-// what its sender's edge had appended.
+// what its sender's edge had appended, and nothing is in doubt.
 func (p *partition) iq(from *peer, iq *wire.Iq) {
-	if p.next > iq.GetAfter() {
+	if p.decidable(iq) {
 		p.permit(from, iq)
 		return
 	}
@@ -32,6 +32,18 @@ func (p *partition) iq(from *peer, iq *wire.Iq) {
 		return
 	}
 	p.iqs = append(p.iqs, heldIq{from, iq, time.Now().Add(p.worker.options.HoldIq)})
+}
+
+// decidable tells that the tail has passed what an iq follows, and that it is
+// known whether the addressee's lists let it through.
+func (p *partition) decidable(iq *wire.Iq) bool {
+	if p.next <= iq.GetAfter() {
+		return false
+	}
+	to, sender := jid.FromCanonical(iq.GetTo()), jid.FromCanonical(iq.GetFrom())
+	g := p.guards[to.Bare().String()]
+	return g == nil || g.doubt < 0 || g.policy.Blocks(sender) ||
+		g.policy.Allows(privacy.IQ, to.Resource(), sender) && !g.policy.Hides(to.Resource(), sender)
 }
 
 // permit asks whether the addressee shares its presence with who asks it
@@ -103,7 +115,7 @@ func refuse(from *peer, iq *wire.Iq) {
 	from.queue.say(marshal(&wire.ToEdge{What: &wire.ToEdge_Iq{Iq: back}}))
 }
 
-// releaseIqs sends on what the tail has passed.
+// releaseIqs sends on what waits no more.
 func (p *partition) releaseIqs() {
 	if len(p.iqs) == 0 {
 		return
@@ -111,7 +123,7 @@ func (p *partition) releaseIqs() {
 	held := p.iqs
 	p.iqs = nil
 	for _, h := range held {
-		if p.next > h.iq.GetAfter() {
+		if p.decidable(h.iq) {
 			p.permit(h.from, h.iq)
 		} else {
 			p.iqs = append(p.iqs, h)

@@ -25,6 +25,7 @@ type guard struct {
 	state    *privacy.State
 	policy   *privacy.Compiled // nil: everything passes
 	doubt    int64             // the policy is not known before a PolicyChanged of this offset or a later one; -1: it is
+	told     bool              // the edges know it to be in doubt
 	withheld int64             // the last storable message that was not routed while in doubt; -1 if there is none
 }
 
@@ -155,15 +156,16 @@ func (p *partition) policyChanged(name string, c *event.PolicyChanged) {
 	}
 	g.doubt = -1
 	p.enforce(p.next-1, name, g, c.GetPolicy())
+	p.releaseIqs()
 }
 
 // enforce makes policy what counts from now on: the edges that follow the
 // account, among them those that hold its sessions, hear of it before anything
 // that comes later.
 func (p *partition) enforce(offset int64, name string, g *guard, policy *event.Policy) {
-	if !proto.Equal(policy, g.policy.Policy()) {
-		g.policy = privacy.New(policy)
-		i := audienceItem(name, offset, policy)
+	if !proto.Equal(policy, g.policy.Policy()) || g.told != (g.doubt >= 0) {
+		g.policy, g.told = privacy.New(policy), g.doubt >= 0
+		i := audienceItem(name, offset, g)
 		for _, e := range p.routes[name] {
 			p.send(e, i)
 		}
@@ -182,10 +184,19 @@ func (p *partition) enforce(offset int64, name string, g *guard, policy *event.P
 	p.route(a)
 }
 
-func audienceItem(name string, offset int64, policy *event.Policy) item {
-	return item{kind: kindAudience, pins: name + "/", bytes: frame(&wire.Frame{What: &wire.Frame_Audience{Audience: &wire.Audience{
-		Account: name, Offset: offset, Policy: policy,
-	}}})}
+func audienceItem(name string, offset int64, g *guard) item {
+	return item{kind: kindAudience, pins: name + "/", bytes: frame(&wire.Frame{What: &wire.Frame_Audience{Audience: g.audience(name, offset)}})}
+}
+
+// audience tells edges what the account lets through, as far as that is known.
+func (g *guard) audience(name string, offset int64) *wire.Audience {
+	return &wire.Audience{Account: name, Offset: offset, Policy: g.policy.Policy(), Doubt: g.doubt >= 0}
+}
+
+// doubts tells that what the account lets through is not known.
+func (p *partition) doubts(name string) bool {
+	g := p.guards[name]
+	return g != nil && g.doubt >= 0
 }
 
 // routed decides on a message as the fold does. Where the policy is in doubt

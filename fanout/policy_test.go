@@ -307,3 +307,53 @@ func TestRefusedVerbRevokesNothing(t *testing.T) {
 		t.Errorf("heard %q", got)
 	}
 }
+
+// While a list that refers to the roster is in doubt, edges know that; what
+// they can decide on later they are given, and iqs wait.
+func TestDoubtIsTold(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet, romeo, nurse)
+	w.befriend(juliet, romeo)
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.follow(juliet, juliet)
+	s := e.bind(juliet, "balcony")
+	s.available(0, "")
+	doubts := func(when string, want bool) {
+		t.Helper()
+		eventually(t, fmt.Sprintf("%s: in doubt %v", when, want), e.look(func() bool { return e.audiences[juliet].GetDoubt() == want }))
+	}
+	s.list("friends", &event.PrivacyItem{Type: "subscription", Value: "none"})
+	s.choose("friends", true)
+	doubts("a list is chosen", true)
+	w.projectAll()
+	doubts("and projected", false)
+	e.lets(juliet, privacy.IQ, "balcony", romeo, true)
+
+	// A change after which all is as before.
+	at := s.write(&event.Event{Kind: &event.Event_RosterItemSet{RosterItemSet: &event.RosterItemSet{Contact: romeo, Name: "R", Resource: "balcony"}}})
+	doubts("a contact changes", true)
+	e.link.SendIq(&wire.Iq{Partition: partitionOf(juliet), To: juliet + "/balcony", From: "romeo@x/orchard", Type: "get", Id: "1", After: at})
+	e.link.SendIq(&wire.Iq{Partition: partitionOf(juliet), To: juliet + "/balcony", From: "juliet@x/chamber", Type: "get", Id: "2", After: at})
+	s.write(&event.Event{Kind: &event.Event_DirectedReceived{DirectedReceived: &event.DirectedReceived{From: "romeo@x/k", Resource: "balcony", Available: true}}})
+	e.hears("directed juliet@x from romeo@x/k true")
+	eventually(t, "an iq that is in no doubt", e.look(func() bool { return len(e.iqs) > 0 }))
+	e.mu.Lock()
+	if e.iqs[0].GetId() != "2" {
+		t.Errorf("came %v", e.iqs)
+	}
+	e.iqs = nil
+	e.mu.Unlock()
+	w.projectAll()
+	doubts("the contact is known", false)
+	eventually(t, "the iq that waited", e.look(func() bool { return len(e.iqs) == 1 && e.iqs[0].GetId() == "1" && !e.iqs[0].GetRefused() }))
+
+	// What a worker in doubt tells who begins to listen.
+	s.subscription(event.Verb_VERB_UNSUBSCRIBED, romeo)
+	doubts("a contact goes", true)
+	again := w.attach("e2", 1)
+	again.follow(juliet, romeo)
+	if a := again.audiences[juliet]; !a.GetDoubt() {
+		t.Errorf("%v", a)
+	}
+}

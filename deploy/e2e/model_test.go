@@ -43,9 +43,7 @@ func TestModel(t *testing.T) {
 	p := play.New(engines, m, engines.domain, 20*time.Second)
 	defer p.Close()
 	random := play.NewRandom(seed, m, 2)
-	// A rule that refers to the roster denies for a moment when the roster
-	// changes, and directed presence that was denied does not come back.
-	random.Alone, random.Immortal, random.ByJID = true, true, true
+	random.Alone, random.Immortal = true, true
 	began := time.Now()
 	var done []string
 	for n := range *modelCommands {

@@ -155,7 +155,7 @@ func (d *door) Follow(partition int32, account, follower string) {
 			Account: account, Follower: follower, Offset: next - 1,
 			Admitted: account == follower || sees(s, jid.BareFromCanonical(follower)),
 		}}
-		a.Audiences = audiences(s, next)
+		a.Audiences = h.audiences(s, next)
 		d.flush(partition)
 		d.script = append(d.script, func() { d.server.Answer(a) })
 	})

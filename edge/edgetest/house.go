@@ -54,6 +54,7 @@ type House struct {
 	purged  map[jid.Bare]int64           // highest version of a tombstone that is gone
 	recent  map[jid.Bare]*message.Recent // messages that were copied
 	learned map[string][]string          // capabilities, by hash and ver
+	doubts  map[jid.Bare]*doubted        // nil: nothing is ever in doubt
 
 	archive archive
 
@@ -227,7 +228,7 @@ func (h *House) foldAll(queue []record) {
 // apply applies an event to an account, tells the edges, and gives what it
 // causes in the histories of others.
 func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (caused []record) {
-	before, policy := maps.Clone(s.Resources), s.Policy()
+	before, policy, private := maps.Clone(s.Resources), s.Policy(), s.Privacy
 	for i, reaction := range s.Apply(offset, e) {
 		if next := reaction.Event; next != nil {
 			id := uuid.Must(uuid.NewV7())
@@ -238,6 +239,10 @@ func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (
 			caused = append(caused, record{reaction.Account, next})
 			continue
 		}
+		if c := reaction.Output.GetPolicyChanged(); c != nil && h.doubts != nil {
+			h.do(func() { h.sure(p, reaction.Account, c) })
+			continue
+		}
 		op := topic.Partition(reaction.Account, h.partitions)
 		reaction.Output.Origin, reaction.Output.Sequence, reaction.Output.Index = fmt.Sprintf("p/%d", p), uint64(offset), uint32(i)
 		h.tell(op, &wire.Frame{What: &wire.Frame_Output{Output: &wire.Output{
@@ -246,7 +251,7 @@ func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (
 		h.outbox[op]++
 	}
 	h.archive.add(s.Account, offset, e)
-	h.route(p, offset, s, before, policy, e)
+	h.route(p, offset, s, before, func() { h.audience(p, offset, s, private, policy, e) }, e)
 	s.Changes.Reset()
 	return caused
 }

@@ -14,8 +14,9 @@ import (
 )
 
 // route makes the frames of one record, as a fan-out worker does. before is
-// the account's resources before it was folded, policy what it let through.
-func (h *House) route(p int32, offset int64, s *account.State, before map[string]presence.Resource, policy *privacy.Compiled, e *event.Event) {
+// the account's resources before it was folded; audience tells what it lets
+// through now.
+func (h *House) route(p int32, offset int64, s *account.State, before map[string]presence.Resource, audience func(), e *event.Event) {
 	bare := s.Account.String()
 	for contact := range s.Changes.Items {
 		h.tell(p, &wire.Frame{What: &wire.Frame_Admission{Admission: &wire.Admission{
@@ -46,7 +47,7 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 		}
 		h.tell(p, &wire.Frame{What: &wire.Frame_NodeNews{NodeNews: n}})
 	}
-	h.audience(p, offset, s, policy)
+	audience()
 	switch kind := e.GetKind().(type) {
 	case *event.Event_DirectedReceived:
 		d := kind.DirectedReceived

@@ -1204,7 +1204,10 @@ type Audience struct {
 	// Of two the higher offset counts.
 	Offset int64 `protobuf:"varint,2,opt,name=offset,proto3" json:"offset,omitempty"`
 	// Absent: everybody admitted may see everything.
-	Policy        *event.Policy `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	Policy *event.Policy `protobuf:"bytes,3,opt,name=policy,proto3" json:"policy,omitempty"`
+	// What is in force is not known yet, and lets through no less than this. Another
+	// Audience follows: until then nothing is refused for good.
+	Doubt         bool `protobuf:"varint,4,opt,name=doubt,proto3" json:"doubt,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1258,6 +1261,13 @@ func (x *Audience) GetPolicy() *event.Policy {
 		return x.Policy
 	}
 	return nil
+}
+
+func (x *Audience) GetDoubt() bool {
+	if x != nil {
+		return x.Doubt
+	}
+	return false
 }
 
 // Carbon is a message of an account for its sessions that asked for copies
@@ -1902,11 +1912,12 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\aversion\x18\x04 \x01(\x03R\aversion\x12\x1c\n" +
 	"\tavailable\x18\x05 \x01(\bR\tavailable\x127\n" +
 	"\bpresence\x18\x06 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\x12\x16\n" +
-	"\x06offset\x18\a \x01(\x03R\x06offset\"o\n" +
+	"\x06offset\x18\a \x01(\x03R\x06offset\"\x85\x01\n" +
 	"\bAudience\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x121\n" +
-	"\x06policy\x18\x03 \x01(\v2\x19.rollcall.event.v1.PolicyR\x06policy\"\xd4\x01\n" +
+	"\x06policy\x18\x03 \x01(\v2\x19.rollcall.event.v1.PolicyR\x06policy\x12\x14\n" +
+	"\x05doubt\x18\x04 \x01(\bR\x05doubt\"\xd4\x01\n" +
 	"\x06Carbon\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +

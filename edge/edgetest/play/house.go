@@ -20,6 +20,7 @@ type House struct {
 // NewHouse starts a house with edges.
 func NewHouse(domain string, partitions int, options ...edge.Options) (*House, error) {
 	h := &House{House: edgetest.NewHouse(domain, partitions), options: options}
+	h.Doubt()
 	for i := range options {
 		e, err := h.Open(h.options[i])
 		if err != nil {

@@ -18,9 +18,8 @@ type Random struct {
 	n     int
 	burst int
 
-	// Alone leaves bursts out, Immortal edges that die, ByJID rules of privacy
-	// lists that refer to the roster.
-	Alone, Immortal, ByJID bool
+	// Alone leaves bursts out, Immortal edges that die.
+	Alone, Immortal bool
 }
 
 // NewRandom makes one that follows a model.
@@ -160,9 +159,6 @@ func (g *Random) rules(other string) string {
 	r := g.r
 	what := pick(r, "", "", " message", " presence-in", " presence-out", " presence-in,message", " iq")
 	rule := pick(r, "jid "+other, "jid "+other, "subscription "+pick(r, "none", "to", "from", "both"), "group "+pick(r, "home", "work"))
-	if g.ByJID {
-		rule = "jid " + other
-	}
 	switch r.IntN(4) {
 	case 0:
 		return "allow " + rule + what + "; deny" + what
