@@ -2487,9 +2487,11 @@ type PushEnabled struct {
 	Service string                 `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
 	Node    string                 `protobuf:"bytes,2,opt,name=node,proto3" json:"node,omitempty"`
 	// The form with publish options, as self-contained XML; may be empty.
-	Options       []byte `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Resource      string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	Options   []byte `protobuf:"bytes,3,opt,name=options,proto3" json:"options,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Resource  string `protobuf:"bytes,5,opt,name=resource,proto3" json:"resource,omitempty"`
+	// Registrations that the account may have; 0 is no limit.
+	MaxServices   uint32 `protobuf:"varint,6,opt,name=max_services,json=maxServices,proto3" json:"max_services,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2557,6 +2559,13 @@ func (x *PushEnabled) GetResource() string {
 		return x.Resource
 	}
 	return ""
+}
+
+func (x *PushEnabled) GetMaxServices() uint32 {
+	if x != nil {
+		return x.MaxServices
+	}
+	return 0
 }
 
 // PushDisabled ends that; without a node for all nodes of the service.
@@ -4872,14 +4881,15 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x13DEFAULT_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eDEFAULT_ALWAYS\x10\x01\x12\x11\n" +
 	"\rDEFAULT_NEVER\x10\x02\x12\x12\n" +
-	"\x0eDEFAULT_ROSTER\x10\x03\"\x90\x01\n" +
+	"\x0eDEFAULT_ROSTER\x10\x03\"\xb3\x01\n" +
 	"\vPushEnabled\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x18\n" +
 	"\aoptions\x18\x03 \x01(\fR\aoptions\x12\x1d\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tR\trequestId\x12\x1a\n" +
-	"\bresource\x18\x05 \x01(\tR\bresource\"w\n" +
+	"\bresource\x18\x05 \x01(\tR\bresource\x12!\n" +
+	"\fmax_services\x18\x06 \x01(\rR\vmaxServices\"w\n" +
 	"\fPushDisabled\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x1d\n" +
