@@ -34,6 +34,8 @@ type Decoder struct {
 	small  [smallBuffer]byte
 	large  *[largeBuffer]byte // borrowed, or nil
 
+	alias string // content namespace that is read as jabber:client; empty: none
+
 	opened bool
 	again  bool      // it is not the first stream
 	root   []byte    // qualified name of the stream's root
@@ -78,7 +80,8 @@ type scratch struct {
 	out      []byte // canonical inner XML
 	head     []byte // header values of the stanza
 	tag      tag
-	pending  bool // the last start tag in out still lacks its >
+	alias    string // see Decoder.alias
+	pending  bool   // the last start tag in out still lacks its >
 }
 
 // tag is the start tag that was read last.
@@ -99,6 +102,7 @@ func (s *scratch) release() {
 	clear(s.stack)
 	s.val, s.attrs, s.names, s.stack = s.val[:0], s.attrs[:0], s.names[:0], s.stack[:0]
 	s.bindings, s.out, s.head, s.pending, s.tag = s.bindings[:0], s.out[:0], s.head[:0], false, tag{}
+	s.alias = ""
 	scratches.Put(s)
 }
 
@@ -145,6 +149,7 @@ func (d *Decoder) Open() (StreamHeader, error) {
 func (d *Decoder) open() (h StreamHeader, err error) {
 	s := scratches.Get().(*scratch)
 	defer s.release()
+	s.alias = d.alias
 	d.mark()
 	if _, err = d.space(); err != nil {
 		return h, err
@@ -195,9 +200,13 @@ func (d *Decoder) open() (h StreamHeader, err error) {
 			h.Version = v()
 		case "xml:lang":
 			h.Lang = v()
+		case "xmlns":
+			h.Content = v()
 		}
 	}
-	h.Content, _ = s.lookup("")
+	if h.Content == "" {
+		h.Content, _ = s.lookup("")
+	}
 	d.scope = append([]binding(nil), s.bindings...)
 	d.root = append([]byte(nil), s.val[:s.tag.nameEnd]...)
 	d.lang, d.opened = h.Lang, true
@@ -304,6 +313,7 @@ func (d *Decoder) stanza() (*Stanza, error) {
 	}
 	s := scratches.Get().(*scratch)
 	defer s.release()
+	s.alias = d.alias
 	switch c {
 	case '/':
 		d.pos++

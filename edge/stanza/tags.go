@@ -263,6 +263,9 @@ func (s *scratch) declare(a *attr) error {
 	case prefix == "xmlns", space == nsXMLNS, (prefix == "xml") != (space == NSXML), prefix != "" && space == "":
 		return notWellFormed("namespace declaration not allowed")
 	}
+	if space == s.alias && space != "" {
+		space = NSClient
+	}
 	s.bindings = append(s.bindings, binding{prefix, space})
 	return nil
 }
