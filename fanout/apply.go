@@ -158,7 +158,11 @@ func (p *partition) measured(at int64) int64 {
 // directed passes directed presence on to the edges of its addressee.
 func (p *partition) directed(offset int64, name string, e *event.Event, d *event.DirectedReceived) {
 	a := p.accounts[name]
-	if a == nil || d.GetResource() != "" && !p.doubts(name) && !p.lets(name).Allows(privacy.PresenceIn, d.GetResource(), jid.FromCanonical(d.GetFrom())) {
+	if a == nil {
+		p.directedToComponent(name, d)
+		return
+	}
+	if d.GetResource() != "" && !p.doubts(name) && !p.lets(name).Allows(privacy.PresenceIn, d.GetResource(), jid.FromCanonical(d.GetFrom())) {
 		return
 	}
 	edges := p.edgesOf(a, d.GetResource(), -1)

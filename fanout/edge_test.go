@@ -213,6 +213,12 @@ func (e *edge) Iq(iq *wire.Iq) {
 	e.iqs = append(e.iqs, iq)
 }
 
+func (e *edge) Replaced(r *wire.Replaced) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.heard = append(e.heard, fmt.Sprintf("replaced %s %d", r.GetDomain(), r.GetSince()))
+}
+
 // look runs f with what was heard.
 func (e *edge) look(f func() bool) func() bool {
 	return func() bool {

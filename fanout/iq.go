@@ -23,6 +23,9 @@ const maxHeldIqs = 10000
 // iq sends an iq on to the edge of its addressee, once the tail has passed
 // what its sender's edge had appended, and nothing is in doubt.
 func (p *partition) iq(from *peer, iq *wire.Iq) {
+	if p.toComponent(from, iq) {
+		return
+	}
 	if p.decidable(iq) {
 		p.permit(from, iq)
 		return
@@ -37,7 +40,7 @@ func (p *partition) iq(from *peer, iq *wire.Iq) {
 // decidable tells that the tail has passed what an iq follows, and that it is
 // known whether the addressee's lists let it through.
 func (p *partition) decidable(iq *wire.Iq) bool {
-	if p.next <= iq.GetAfter() {
+	if p.next <= iq.GetAfter() && (iq.GetAfter() > 0 || !p.caughtUp) { // there may be no record at all
 		return false
 	}
 	to, sender := jid.FromCanonical(iq.GetTo()), jid.FromCanonical(iq.GetFrom())

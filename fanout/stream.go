@@ -181,6 +181,8 @@ func (w *Worker) receive(e *peer, stream grpc.BidiStreamingServer[wire.FromEdge,
 			if p == nil || !p.post(func() { p.iq(e, m.Iq) }) {
 				refuse(e, m.Iq)
 			}
+		case *wire.FromEdge_Serves:
+			w.serves(e, m.Serves)
 		case *wire.FromEdge_Hello:
 			return errors.New("fanout: Hello twice")
 		}

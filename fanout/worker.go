@@ -22,6 +22,7 @@ type Worker struct {
 	metrics *metrics
 	checker *checker
 	inboxes *inboxes
+	served  served
 	loads   chan struct{} // a place for each load under way
 
 	mu    sync.Mutex
@@ -167,6 +168,7 @@ func (w *Worker) attach(e *peer) {
 }
 
 func (w *Worker) detach(e *peer) {
+	w.served.replace(e, nil)
 	w.mu.Lock()
 	delete(w.peers, e)
 	held := maps.Clone(w.held)

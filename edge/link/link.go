@@ -36,6 +36,8 @@ type Handler interface {
 	// Iq brings an iq for a session of this edge, or one of its own that
 	// nobody takes (Refused).
 	Iq(*wire.Iq)
+	// Replaced tells that a component has connected to another edge since.
+	Replaced(*wire.Replaced)
 }
 
 // A Worker is a fan-out worker as its lease names it.
@@ -114,6 +116,8 @@ type Link struct {
 	metrics    *metrics
 
 	broken chan struct{} // a stream ended: look for workers at once
+
+	served served // components that are connected here
 }
 
 // New gives a Link that Run brings to life.

@@ -184,6 +184,8 @@ func (b *book) heardIs(words ...string) func() bool {
 	}
 }
 
+func (b *book) Replaced(*wire.Replaced) {}
+
 func startLink(t *testing.T, b *book, change func(*Options), workers ...*worker) *Link {
 	t.Helper()
 	for _, w := range workers {

@@ -37,6 +37,7 @@ type stream struct {
 	mu      sync.Mutex
 	wholes  []assigned // partitions whose whole interest is to be told
 	iqs     []*wire.Iq
+	serves  *wire.Serves // to be said; nil: nothing new
 	wakened chan struct{}
 }
 
@@ -103,6 +104,8 @@ func (l *Link) attach(ctx context.Context, conn *grpc.ClientConn, w Worker) (att
 	s := &stream{link: l, worker: w, grpc: g, heard: make(chan struct{}, 1), wakened: make(chan struct{}, 1)}
 	l.metrics.streams.Inc()
 	defer l.metrics.streams.Dec()
+	l.served.join(s)
+	defer l.served.leave(s)
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		if err := s.send(ctx); err != nil {
@@ -186,6 +189,8 @@ func (s *stream) take(m *wire.ToEdge) error {
 		s.frames(p, m.Frames)
 	case *wire.ToEdge_Iq:
 		h.Iq(m.Iq)
+	case *wire.ToEdge_Replaced:
+		h.Replaced(m.Replaced)
 	}
 	return nil
 }
@@ -260,6 +265,9 @@ func (s *stream) send(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-s.wakened:
+		}
+		if err := s.sendServes(); err != nil {
+			return err
 		}
 		if err := s.sendIqs(); err != nil {
 			return err

@@ -25,6 +25,55 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Iq_Kind int32
+
+const (
+	Iq_KIND_IQ       Iq_Kind = 0
+	Iq_KIND_MESSAGE  Iq_Kind = 1
+	Iq_KIND_PRESENCE Iq_Kind = 2
+)
+
+// Enum value maps for Iq_Kind.
+var (
+	Iq_Kind_name = map[int32]string{
+		0: "KIND_IQ",
+		1: "KIND_MESSAGE",
+		2: "KIND_PRESENCE",
+	}
+	Iq_Kind_value = map[string]int32{
+		"KIND_IQ":       0,
+		"KIND_MESSAGE":  1,
+		"KIND_PRESENCE": 2,
+	}
+)
+
+func (x Iq_Kind) Enum() *Iq_Kind {
+	p := new(Iq_Kind)
+	*p = x
+	return p
+}
+
+func (x Iq_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Iq_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_schema_wire_wire_proto_enumTypes[0].Descriptor()
+}
+
+func (Iq_Kind) Type() protoreflect.EnumType {
+	return &file_schema_wire_wire_proto_enumTypes[0]
+}
+
+func (x Iq_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Iq_Kind.Descriptor instead.
+func (Iq_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{22, 0}
+}
+
 // FromEdge is what an edge says.
 type FromEdge struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -34,6 +83,7 @@ type FromEdge struct {
 	//	*FromEdge_Interest
 	//	*FromEdge_Iq
 	//	*FromEdge_Taken
+	//	*FromEdge_Serves
 	What          isFromEdge_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -112,6 +162,15 @@ func (x *FromEdge) GetTaken() *Taken {
 	return nil
 }
 
+func (x *FromEdge) GetServes() *Serves {
+	if x != nil {
+		if x, ok := x.What.(*FromEdge_Serves); ok {
+			return x.Serves
+		}
+	}
+	return nil
+}
+
 type isFromEdge_What interface {
 	isFromEdge_What()
 }
@@ -132,6 +191,10 @@ type FromEdge_Taken struct {
 	Taken *Taken `protobuf:"bytes,4,opt,name=taken,proto3,oneof"`
 }
 
+type FromEdge_Serves struct {
+	Serves *Serves `protobuf:"bytes,5,opt,name=serves,proto3,oneof"`
+}
+
 func (*FromEdge_Hello) isFromEdge_What() {}
 
 func (*FromEdge_Interest) isFromEdge_What() {}
@@ -139,6 +202,8 @@ func (*FromEdge_Interest) isFromEdge_What() {}
 func (*FromEdge_Iq) isFromEdge_What() {}
 
 func (*FromEdge_Taken) isFromEdge_What() {}
+
+func (*FromEdge_Serves) isFromEdge_What() {}
 
 // Hello names the edge; the worker refuses an epoch that is marked lost.
 type Hello struct {
@@ -408,6 +473,7 @@ type ToEdge struct {
 	//	*ToEdge_Answer
 	//	*ToEdge_Frames
 	//	*ToEdge_Iq
+	//	*ToEdge_Replaced
 	What          isToEdge_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -486,6 +552,15 @@ func (x *ToEdge) GetIq() *Iq {
 	return nil
 }
 
+func (x *ToEdge) GetReplaced() *Replaced {
+	if x != nil {
+		if x, ok := x.What.(*ToEdge_Replaced); ok {
+			return x.Replaced
+		}
+	}
+	return nil
+}
+
 type isToEdge_What interface {
 	isToEdge_What()
 }
@@ -506,6 +581,10 @@ type ToEdge_Iq struct {
 	Iq *Iq `protobuf:"bytes,4,opt,name=iq,proto3,oneof"`
 }
 
+type ToEdge_Replaced struct {
+	Replaced *Replaced `protobuf:"bytes,5,opt,name=replaced,proto3,oneof"`
+}
+
 func (*ToEdge_Assigned) isToEdge_What() {}
 
 func (*ToEdge_Answer) isToEdge_What() {}
@@ -513,6 +592,164 @@ func (*ToEdge_Answer) isToEdge_What() {}
 func (*ToEdge_Frames) isToEdge_What() {}
 
 func (*ToEdge_Iq) isToEdge_What() {}
+
+func (*ToEdge_Replaced) isToEdge_What() {}
+
+// Serves tells which components are connected to the edge (XEP-0114):
+// replaces what it said before.
+type Serves struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Components    []*Component           `protobuf:"bytes,1,rep,name=components,proto3" json:"components,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Serves) Reset() {
+	*x = Serves{}
+	mi := &file_schema_wire_wire_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Serves) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Serves) ProtoMessage() {}
+
+func (x *Serves) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_wire_wire_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Serves.ProtoReflect.Descriptor instead.
+func (*Serves) Descriptor() ([]byte, []int) {
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Serves) GetComponents() []*Component {
+	if x != nil {
+		return x.Components
+	}
+	return nil
+}
+
+// Component is the connection of a component.
+type Component struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The domain that it serves.
+	Domain string `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	// When it connected, microseconds since 1970 UTC: of two connections of one
+	// domain the later one counts.
+	Since         int64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Component) Reset() {
+	*x = Component{}
+	mi := &file_schema_wire_wire_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Component) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Component) ProtoMessage() {}
+
+func (x *Component) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_wire_wire_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Component.ProtoReflect.Descriptor instead.
+func (*Component) Descriptor() ([]byte, []int) {
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Component) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *Component) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+// Replaced tells an edge that a component has connected elsewhere, later.
+type Replaced struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Domain string                 `protobuf:"bytes,1,opt,name=domain,proto3" json:"domain,omitempty"`
+	// Of the later connection.
+	Since         int64 `protobuf:"varint,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Replaced) Reset() {
+	*x = Replaced{}
+	mi := &file_schema_wire_wire_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Replaced) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Replaced) ProtoMessage() {}
+
+func (x *Replaced) ProtoReflect() protoreflect.Message {
+	mi := &file_schema_wire_wire_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Replaced.ProtoReflect.Descriptor instead.
+func (*Replaced) Descriptor() ([]byte, []int) {
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Replaced) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *Replaced) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
 
 // Assigned tells that the worker serves a partition. An edge listens, for
 // each partition, to the highest claim that it has seen.
@@ -526,7 +763,7 @@ type Assigned struct {
 
 func (x *Assigned) Reset() {
 	*x = Assigned{}
-	mi := &file_schema_wire_wire_proto_msgTypes[6]
+	mi := &file_schema_wire_wire_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -538,7 +775,7 @@ func (x *Assigned) String() string {
 func (*Assigned) ProtoMessage() {}
 
 func (x *Assigned) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[6]
+	mi := &file_schema_wire_wire_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -551,7 +788,7 @@ func (x *Assigned) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Assigned.ProtoReflect.Descriptor instead.
 func (*Assigned) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{6}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Assigned) GetPartition() int32 {
@@ -591,7 +828,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_schema_wire_wire_proto_msgTypes[7]
+	mi := &file_schema_wire_wire_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -603,7 +840,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[7]
+	mi := &file_schema_wire_wire_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -616,7 +853,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{7}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Answer) GetPartition() int32 {
@@ -695,7 +932,7 @@ type Frames struct {
 
 func (x *Frames) Reset() {
 	*x = Frames{}
-	mi := &file_schema_wire_wire_proto_msgTypes[8]
+	mi := &file_schema_wire_wire_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -707,7 +944,7 @@ func (x *Frames) String() string {
 func (*Frames) ProtoMessage() {}
 
 func (x *Frames) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[8]
+	mi := &file_schema_wire_wire_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -720,7 +957,7 @@ func (x *Frames) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frames.ProtoReflect.Descriptor instead.
 func (*Frames) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{8}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Frames) GetPartition() int32 {
@@ -765,7 +1002,7 @@ type Frame struct {
 
 func (x *Frame) Reset() {
 	*x = Frame{}
-	mi := &file_schema_wire_wire_proto_msgTypes[9]
+	mi := &file_schema_wire_wire_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +1014,7 @@ func (x *Frame) String() string {
 func (*Frame) ProtoMessage() {}
 
 func (x *Frame) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[9]
+	mi := &file_schema_wire_wire_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +1027,7 @@ func (x *Frame) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Frame.ProtoReflect.Descriptor instead.
 func (*Frame) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{9}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Frame) GetWhat() isFrame_What {
@@ -957,7 +1194,7 @@ type Presence struct {
 
 func (x *Presence) Reset() {
 	*x = Presence{}
-	mi := &file_schema_wire_wire_proto_msgTypes[10]
+	mi := &file_schema_wire_wire_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -969,7 +1206,7 @@ func (x *Presence) String() string {
 func (*Presence) ProtoMessage() {}
 
 func (x *Presence) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[10]
+	mi := &file_schema_wire_wire_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -982,7 +1219,7 @@ func (x *Presence) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Presence.ProtoReflect.Descriptor instead.
 func (*Presence) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{10}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Presence) GetAccount() string {
@@ -1043,7 +1280,7 @@ type Admission struct {
 
 func (x *Admission) Reset() {
 	*x = Admission{}
-	mi := &file_schema_wire_wire_proto_msgTypes[11]
+	mi := &file_schema_wire_wire_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1055,7 +1292,7 @@ func (x *Admission) String() string {
 func (*Admission) ProtoMessage() {}
 
 func (x *Admission) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[11]
+	mi := &file_schema_wire_wire_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1068,7 +1305,7 @@ func (x *Admission) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Admission.ProtoReflect.Descriptor instead.
 func (*Admission) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{11}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Admission) GetAccount() string {
@@ -1119,7 +1356,7 @@ type Directed struct {
 
 func (x *Directed) Reset() {
 	*x = Directed{}
-	mi := &file_schema_wire_wire_proto_msgTypes[12]
+	mi := &file_schema_wire_wire_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1131,7 +1368,7 @@ func (x *Directed) String() string {
 func (*Directed) ProtoMessage() {}
 
 func (x *Directed) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[12]
+	mi := &file_schema_wire_wire_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1144,7 +1381,7 @@ func (x *Directed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directed.ProtoReflect.Descriptor instead.
 func (*Directed) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{12}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Directed) GetAccount() string {
@@ -1214,7 +1451,7 @@ type Audience struct {
 
 func (x *Audience) Reset() {
 	*x = Audience{}
-	mi := &file_schema_wire_wire_proto_msgTypes[13]
+	mi := &file_schema_wire_wire_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1463,7 @@ func (x *Audience) String() string {
 func (*Audience) ProtoMessage() {}
 
 func (x *Audience) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[13]
+	mi := &file_schema_wire_wire_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1476,7 @@ func (x *Audience) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Audience.ProtoReflect.Descriptor instead.
 func (*Audience) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{13}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Audience) GetAccount() string {
@@ -1292,7 +1529,7 @@ type Carbon struct {
 
 func (x *Carbon) Reset() {
 	*x = Carbon{}
-	mi := &file_schema_wire_wire_proto_msgTypes[14]
+	mi := &file_schema_wire_wire_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1541,7 @@ func (x *Carbon) String() string {
 func (*Carbon) ProtoMessage() {}
 
 func (x *Carbon) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[14]
+	mi := &file_schema_wire_wire_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1554,7 @@ func (x *Carbon) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Carbon.ProtoReflect.Descriptor instead.
 func (*Carbon) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{14}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Carbon) GetAccount() string {
@@ -1398,7 +1635,7 @@ type NodeNews struct {
 
 func (x *NodeNews) Reset() {
 	*x = NodeNews{}
-	mi := &file_schema_wire_wire_proto_msgTypes[15]
+	mi := &file_schema_wire_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1410,7 +1647,7 @@ func (x *NodeNews) String() string {
 func (*NodeNews) ProtoMessage() {}
 
 func (x *NodeNews) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[15]
+	mi := &file_schema_wire_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1423,7 +1660,7 @@ func (x *NodeNews) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeNews.ProtoReflect.Descriptor instead.
 func (*NodeNews) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{15}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *NodeNews) GetAccount() string {
@@ -1518,7 +1755,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_schema_wire_wire_proto_msgTypes[16]
+	mi := &file_schema_wire_wire_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1530,7 +1767,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[16]
+	mi := &file_schema_wire_wire_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1543,7 +1780,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{16}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Message) GetAccount() string {
@@ -1608,7 +1845,7 @@ type Output struct {
 
 func (x *Output) Reset() {
 	*x = Output{}
-	mi := &file_schema_wire_wire_proto_msgTypes[17]
+	mi := &file_schema_wire_wire_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1620,7 +1857,7 @@ func (x *Output) String() string {
 func (*Output) ProtoMessage() {}
 
 func (x *Output) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[17]
+	mi := &file_schema_wire_wire_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1633,7 +1870,7 @@ func (x *Output) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Output.ProtoReflect.Descriptor instead.
 func (*Output) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{17}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Output) GetAccount() string {
@@ -1669,7 +1906,7 @@ type Superseded struct {
 
 func (x *Superseded) Reset() {
 	*x = Superseded{}
-	mi := &file_schema_wire_wire_proto_msgTypes[18]
+	mi := &file_schema_wire_wire_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1681,7 +1918,7 @@ func (x *Superseded) String() string {
 func (*Superseded) ProtoMessage() {}
 
 func (x *Superseded) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[18]
+	mi := &file_schema_wire_wire_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1694,7 +1931,7 @@ func (x *Superseded) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Superseded.ProtoReflect.Descriptor instead.
 func (*Superseded) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{18}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Superseded) GetAccount() string {
@@ -1711,7 +1948,7 @@ func (x *Superseded) GetBinding() []byte {
 	return nil
 }
 
-// Iq is an iq between full JIDs on its way.
+// Iq is an iq between full JIDs on its way, or a stanza for a component.
 type Iq struct {
 	state     protoimpl.MessageState `protogen:"open.v1"`
 	Partition int32                  `protobuf:"varint,1,opt,name=partition,proto3" json:"partition,omitempty"`
@@ -1727,14 +1964,18 @@ type Iq struct {
 	// sends the iq on once its tail is past it.
 	After int64 `protobuf:"varint,8,opt,name=after,proto3" json:"after,omitempty"`
 	// The worker sends it back: nobody takes it.
-	Refused       bool `protobuf:"varint,9,opt,name=refused,proto3" json:"refused,omitempty"`
+	Refused bool `protobuf:"varint,9,opt,name=refused,proto3" json:"refused,omitempty"`
+	// What it is; an iq unless it is for a component.
+	Kind Iq_Kind `protobuf:"varint,10,opt,name=kind,proto3,enum=rollcall.wire.v1.Iq_Kind" json:"kind,omitempty"`
+	// Of presence alone: instead of a payload.
+	Presence      *event.Presence `protobuf:"bytes,11,opt,name=presence,proto3" json:"presence,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Iq) Reset() {
 	*x = Iq{}
-	mi := &file_schema_wire_wire_proto_msgTypes[19]
+	mi := &file_schema_wire_wire_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1746,7 +1987,7 @@ func (x *Iq) String() string {
 func (*Iq) ProtoMessage() {}
 
 func (x *Iq) ProtoReflect() protoreflect.Message {
-	mi := &file_schema_wire_wire_proto_msgTypes[19]
+	mi := &file_schema_wire_wire_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1759,7 +2000,7 @@ func (x *Iq) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Iq.ProtoReflect.Descriptor instead.
 func (*Iq) Descriptor() ([]byte, []int) {
-	return file_schema_wire_wire_proto_rawDescGZIP(), []int{19}
+	return file_schema_wire_wire_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Iq) GetPartition() int32 {
@@ -1825,16 +2066,31 @@ func (x *Iq) GetRefused() bool {
 	return false
 }
 
+func (x *Iq) GetKind() Iq_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Iq_KIND_IQ
+}
+
+func (x *Iq) GetPresence() *event.Presence {
+	if x != nil {
+		return x.Presence
+	}
+	return nil
+}
+
 var File_schema_wire_wire_proto protoreflect.FileDescriptor
 
 const file_schema_wire_wire_proto_rawDesc = "" +
 	"\n" +
-	"\x16schema/wire/wire.proto\x12\x10rollcall.wire.v1\x1a\x18schema/event/event.proto\"\xd6\x01\n" +
+	"\x16schema/wire/wire.proto\x12\x10rollcall.wire.v1\x1a\x18schema/event/event.proto\"\x8a\x02\n" +
 	"\bFromEdge\x12/\n" +
 	"\x05hello\x18\x01 \x01(\v2\x17.rollcall.wire.v1.HelloH\x00R\x05hello\x128\n" +
 	"\binterest\x18\x02 \x01(\v2\x1a.rollcall.wire.v1.InterestH\x00R\binterest\x12&\n" +
 	"\x02iq\x18\x03 \x01(\v2\x14.rollcall.wire.v1.IqH\x00R\x02iq\x12/\n" +
-	"\x05taken\x18\x04 \x01(\v2\x17.rollcall.wire.v1.TakenH\x00R\x05takenB\x06\n" +
+	"\x05taken\x18\x04 \x01(\v2\x17.rollcall.wire.v1.TakenH\x00R\x05taken\x122\n" +
+	"\x06serves\x18\x05 \x01(\v2\x18.rollcall.wire.v1.ServesH\x00R\x06servesB\x06\n" +
 	"\x04what\"1\n" +
 	"\x05Hello\x12\x12\n" +
 	"\x04edge\x18\x01 \x01(\tR\x04edge\x12\x14\n" +
@@ -1853,13 +2109,24 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x14\n" +
 	"\x05claim\x18\x02 \x01(\x04R\x05claim\x12\x1f\n" +
 	"\vnext_offset\x18\x03 \x01(\x03R\n" +
-	"nextOffset\"\xda\x01\n" +
+	"nextOffset\"\x94\x02\n" +
 	"\x06ToEdge\x128\n" +
 	"\bassigned\x18\x01 \x01(\v2\x1a.rollcall.wire.v1.AssignedH\x00R\bassigned\x122\n" +
 	"\x06answer\x18\x02 \x01(\v2\x18.rollcall.wire.v1.AnswerH\x00R\x06answer\x122\n" +
 	"\x06frames\x18\x03 \x01(\v2\x18.rollcall.wire.v1.FramesH\x00R\x06frames\x12&\n" +
-	"\x02iq\x18\x04 \x01(\v2\x14.rollcall.wire.v1.IqH\x00R\x02iqB\x06\n" +
-	"\x04what\">\n" +
+	"\x02iq\x18\x04 \x01(\v2\x14.rollcall.wire.v1.IqH\x00R\x02iq\x128\n" +
+	"\breplaced\x18\x05 \x01(\v2\x1a.rollcall.wire.v1.ReplacedH\x00R\breplacedB\x06\n" +
+	"\x04what\"E\n" +
+	"\x06Serves\x12;\n" +
+	"\n" +
+	"components\x18\x01 \x03(\v2\x1b.rollcall.wire.v1.ComponentR\n" +
+	"components\"9\n" +
+	"\tComponent\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\"8\n" +
+	"\bReplaced\x12\x16\n" +
+	"\x06domain\x18\x01 \x01(\tR\x06domain\x12\x14\n" +
+	"\x05since\x18\x02 \x01(\x03R\x05since\">\n" +
 	"\bAssigned\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x14\n" +
 	"\x05claim\x18\x02 \x01(\x04R\x05claim\"\xd4\x02\n" +
@@ -1954,7 +2221,7 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\n" +
 	"Superseded\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x18\n" +
-	"\abinding\x18\x02 \x01(\fR\abinding\"\xc8\x01\n" +
+	"\abinding\x18\x02 \x01(\fR\abinding\"\xea\x02\n" +
 	"\x02Iq\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x12\n" +
@@ -1964,7 +2231,14 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\x04lang\x18\x06 \x01(\tR\x04lang\x12\x18\n" +
 	"\apayload\x18\a \x01(\fR\apayload\x12\x14\n" +
 	"\x05after\x18\b \x01(\x03R\x05after\x12\x18\n" +
-	"\arefused\x18\t \x01(\bR\arefused2L\n" +
+	"\arefused\x18\t \x01(\bR\arefused\x12-\n" +
+	"\x04kind\x18\n" +
+	" \x01(\x0e2\x19.rollcall.wire.v1.Iq.KindR\x04kind\x127\n" +
+	"\bpresence\x18\v \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"8\n" +
+	"\x04Kind\x12\v\n" +
+	"\aKIND_IQ\x10\x00\x12\x10\n" +
+	"\fKIND_MESSAGE\x10\x01\x12\x11\n" +
+	"\rKIND_PRESENCE\x10\x022L\n" +
 	"\x06Fanout\x12B\n" +
 	"\x06Attach\x12\x1a.rollcall.wire.v1.FromEdge\x1a\x18.rollcall.wire.v1.ToEdge(\x010\x01B/Z-github.com/rollcall/rollcall/schema/wire;wireb\x06proto3"
 
@@ -1980,72 +2254,82 @@ func file_schema_wire_wire_proto_rawDescGZIP() []byte {
 	return file_schema_wire_wire_proto_rawDescData
 }
 
-var file_schema_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_schema_wire_wire_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_schema_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_schema_wire_wire_proto_goTypes = []any{
-	(*FromEdge)(nil),              // 0: rollcall.wire.v1.FromEdge
-	(*Hello)(nil),                 // 1: rollcall.wire.v1.Hello
-	(*Interest)(nil),              // 2: rollcall.wire.v1.Interest
-	(*Followed)(nil),              // 3: rollcall.wire.v1.Followed
-	(*Taken)(nil),                 // 4: rollcall.wire.v1.Taken
-	(*ToEdge)(nil),                // 5: rollcall.wire.v1.ToEdge
-	(*Assigned)(nil),              // 6: rollcall.wire.v1.Assigned
-	(*Answer)(nil),                // 7: rollcall.wire.v1.Answer
-	(*Frames)(nil),                // 8: rollcall.wire.v1.Frames
-	(*Frame)(nil),                 // 9: rollcall.wire.v1.Frame
-	(*Presence)(nil),              // 10: rollcall.wire.v1.Presence
-	(*Admission)(nil),             // 11: rollcall.wire.v1.Admission
-	(*Directed)(nil),              // 12: rollcall.wire.v1.Directed
-	(*Audience)(nil),              // 13: rollcall.wire.v1.Audience
-	(*Carbon)(nil),                // 14: rollcall.wire.v1.Carbon
-	(*NodeNews)(nil),              // 15: rollcall.wire.v1.NodeNews
-	(*Message)(nil),               // 16: rollcall.wire.v1.Message
-	(*Output)(nil),                // 17: rollcall.wire.v1.Output
-	(*Superseded)(nil),            // 18: rollcall.wire.v1.Superseded
-	(*Iq)(nil),                    // 19: rollcall.wire.v1.Iq
-	(*event.Presence)(nil),        // 20: rollcall.event.v1.Presence
-	(*event.Policy)(nil),          // 21: rollcall.event.v1.Policy
-	(*event.Message)(nil),         // 22: rollcall.event.v1.Message
-	(event.Access)(0),             // 23: rollcall.event.v1.Access
-	(*event.MessageAccepted)(nil), // 24: rollcall.event.v1.MessageAccepted
-	(*event.Output)(nil),          // 25: rollcall.event.v1.Output
+	(Iq_Kind)(0),                  // 0: rollcall.wire.v1.Iq.Kind
+	(*FromEdge)(nil),              // 1: rollcall.wire.v1.FromEdge
+	(*Hello)(nil),                 // 2: rollcall.wire.v1.Hello
+	(*Interest)(nil),              // 3: rollcall.wire.v1.Interest
+	(*Followed)(nil),              // 4: rollcall.wire.v1.Followed
+	(*Taken)(nil),                 // 5: rollcall.wire.v1.Taken
+	(*ToEdge)(nil),                // 6: rollcall.wire.v1.ToEdge
+	(*Serves)(nil),                // 7: rollcall.wire.v1.Serves
+	(*Component)(nil),             // 8: rollcall.wire.v1.Component
+	(*Replaced)(nil),              // 9: rollcall.wire.v1.Replaced
+	(*Assigned)(nil),              // 10: rollcall.wire.v1.Assigned
+	(*Answer)(nil),                // 11: rollcall.wire.v1.Answer
+	(*Frames)(nil),                // 12: rollcall.wire.v1.Frames
+	(*Frame)(nil),                 // 13: rollcall.wire.v1.Frame
+	(*Presence)(nil),              // 14: rollcall.wire.v1.Presence
+	(*Admission)(nil),             // 15: rollcall.wire.v1.Admission
+	(*Directed)(nil),              // 16: rollcall.wire.v1.Directed
+	(*Audience)(nil),              // 17: rollcall.wire.v1.Audience
+	(*Carbon)(nil),                // 18: rollcall.wire.v1.Carbon
+	(*NodeNews)(nil),              // 19: rollcall.wire.v1.NodeNews
+	(*Message)(nil),               // 20: rollcall.wire.v1.Message
+	(*Output)(nil),                // 21: rollcall.wire.v1.Output
+	(*Superseded)(nil),            // 22: rollcall.wire.v1.Superseded
+	(*Iq)(nil),                    // 23: rollcall.wire.v1.Iq
+	(*event.Presence)(nil),        // 24: rollcall.event.v1.Presence
+	(*event.Policy)(nil),          // 25: rollcall.event.v1.Policy
+	(*event.Message)(nil),         // 26: rollcall.event.v1.Message
+	(event.Access)(0),             // 27: rollcall.event.v1.Access
+	(*event.MessageAccepted)(nil), // 28: rollcall.event.v1.MessageAccepted
+	(*event.Output)(nil),          // 29: rollcall.event.v1.Output
 }
 var file_schema_wire_wire_proto_depIdxs = []int32{
-	1,  // 0: rollcall.wire.v1.FromEdge.hello:type_name -> rollcall.wire.v1.Hello
-	2,  // 1: rollcall.wire.v1.FromEdge.interest:type_name -> rollcall.wire.v1.Interest
-	19, // 2: rollcall.wire.v1.FromEdge.iq:type_name -> rollcall.wire.v1.Iq
-	4,  // 3: rollcall.wire.v1.FromEdge.taken:type_name -> rollcall.wire.v1.Taken
-	3,  // 4: rollcall.wire.v1.Interest.followed:type_name -> rollcall.wire.v1.Followed
-	6,  // 5: rollcall.wire.v1.ToEdge.assigned:type_name -> rollcall.wire.v1.Assigned
-	7,  // 6: rollcall.wire.v1.ToEdge.answer:type_name -> rollcall.wire.v1.Answer
-	8,  // 7: rollcall.wire.v1.ToEdge.frames:type_name -> rollcall.wire.v1.Frames
-	19, // 8: rollcall.wire.v1.ToEdge.iq:type_name -> rollcall.wire.v1.Iq
-	10, // 9: rollcall.wire.v1.Answer.present:type_name -> rollcall.wire.v1.Presence
-	11, // 10: rollcall.wire.v1.Answer.admissions:type_name -> rollcall.wire.v1.Admission
-	13, // 11: rollcall.wire.v1.Answer.audiences:type_name -> rollcall.wire.v1.Audience
-	9,  // 12: rollcall.wire.v1.Frames.frames:type_name -> rollcall.wire.v1.Frame
-	10, // 13: rollcall.wire.v1.Frame.presence:type_name -> rollcall.wire.v1.Presence
-	11, // 14: rollcall.wire.v1.Frame.admission:type_name -> rollcall.wire.v1.Admission
-	12, // 15: rollcall.wire.v1.Frame.directed:type_name -> rollcall.wire.v1.Directed
-	16, // 16: rollcall.wire.v1.Frame.message:type_name -> rollcall.wire.v1.Message
-	17, // 17: rollcall.wire.v1.Frame.output:type_name -> rollcall.wire.v1.Output
-	18, // 18: rollcall.wire.v1.Frame.superseded:type_name -> rollcall.wire.v1.Superseded
-	13, // 19: rollcall.wire.v1.Frame.audience:type_name -> rollcall.wire.v1.Audience
-	14, // 20: rollcall.wire.v1.Frame.carbon:type_name -> rollcall.wire.v1.Carbon
-	15, // 21: rollcall.wire.v1.Frame.node_news:type_name -> rollcall.wire.v1.NodeNews
-	20, // 22: rollcall.wire.v1.Presence.presence:type_name -> rollcall.event.v1.Presence
-	20, // 23: rollcall.wire.v1.Directed.presence:type_name -> rollcall.event.v1.Presence
-	21, // 24: rollcall.wire.v1.Audience.policy:type_name -> rollcall.event.v1.Policy
-	22, // 25: rollcall.wire.v1.Carbon.message:type_name -> rollcall.event.v1.Message
-	23, // 26: rollcall.wire.v1.NodeNews.access:type_name -> rollcall.event.v1.Access
-	24, // 27: rollcall.wire.v1.Message.accepted:type_name -> rollcall.event.v1.MessageAccepted
-	25, // 28: rollcall.wire.v1.Output.output:type_name -> rollcall.event.v1.Output
-	0,  // 29: rollcall.wire.v1.Fanout.Attach:input_type -> rollcall.wire.v1.FromEdge
-	5,  // 30: rollcall.wire.v1.Fanout.Attach:output_type -> rollcall.wire.v1.ToEdge
-	30, // [30:31] is the sub-list for method output_type
-	29, // [29:30] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	2,  // 0: rollcall.wire.v1.FromEdge.hello:type_name -> rollcall.wire.v1.Hello
+	3,  // 1: rollcall.wire.v1.FromEdge.interest:type_name -> rollcall.wire.v1.Interest
+	23, // 2: rollcall.wire.v1.FromEdge.iq:type_name -> rollcall.wire.v1.Iq
+	5,  // 3: rollcall.wire.v1.FromEdge.taken:type_name -> rollcall.wire.v1.Taken
+	7,  // 4: rollcall.wire.v1.FromEdge.serves:type_name -> rollcall.wire.v1.Serves
+	4,  // 5: rollcall.wire.v1.Interest.followed:type_name -> rollcall.wire.v1.Followed
+	10, // 6: rollcall.wire.v1.ToEdge.assigned:type_name -> rollcall.wire.v1.Assigned
+	11, // 7: rollcall.wire.v1.ToEdge.answer:type_name -> rollcall.wire.v1.Answer
+	12, // 8: rollcall.wire.v1.ToEdge.frames:type_name -> rollcall.wire.v1.Frames
+	23, // 9: rollcall.wire.v1.ToEdge.iq:type_name -> rollcall.wire.v1.Iq
+	9,  // 10: rollcall.wire.v1.ToEdge.replaced:type_name -> rollcall.wire.v1.Replaced
+	8,  // 11: rollcall.wire.v1.Serves.components:type_name -> rollcall.wire.v1.Component
+	14, // 12: rollcall.wire.v1.Answer.present:type_name -> rollcall.wire.v1.Presence
+	15, // 13: rollcall.wire.v1.Answer.admissions:type_name -> rollcall.wire.v1.Admission
+	17, // 14: rollcall.wire.v1.Answer.audiences:type_name -> rollcall.wire.v1.Audience
+	13, // 15: rollcall.wire.v1.Frames.frames:type_name -> rollcall.wire.v1.Frame
+	14, // 16: rollcall.wire.v1.Frame.presence:type_name -> rollcall.wire.v1.Presence
+	15, // 17: rollcall.wire.v1.Frame.admission:type_name -> rollcall.wire.v1.Admission
+	16, // 18: rollcall.wire.v1.Frame.directed:type_name -> rollcall.wire.v1.Directed
+	20, // 19: rollcall.wire.v1.Frame.message:type_name -> rollcall.wire.v1.Message
+	21, // 20: rollcall.wire.v1.Frame.output:type_name -> rollcall.wire.v1.Output
+	22, // 21: rollcall.wire.v1.Frame.superseded:type_name -> rollcall.wire.v1.Superseded
+	17, // 22: rollcall.wire.v1.Frame.audience:type_name -> rollcall.wire.v1.Audience
+	18, // 23: rollcall.wire.v1.Frame.carbon:type_name -> rollcall.wire.v1.Carbon
+	19, // 24: rollcall.wire.v1.Frame.node_news:type_name -> rollcall.wire.v1.NodeNews
+	24, // 25: rollcall.wire.v1.Presence.presence:type_name -> rollcall.event.v1.Presence
+	24, // 26: rollcall.wire.v1.Directed.presence:type_name -> rollcall.event.v1.Presence
+	25, // 27: rollcall.wire.v1.Audience.policy:type_name -> rollcall.event.v1.Policy
+	26, // 28: rollcall.wire.v1.Carbon.message:type_name -> rollcall.event.v1.Message
+	27, // 29: rollcall.wire.v1.NodeNews.access:type_name -> rollcall.event.v1.Access
+	28, // 30: rollcall.wire.v1.Message.accepted:type_name -> rollcall.event.v1.MessageAccepted
+	29, // 31: rollcall.wire.v1.Output.output:type_name -> rollcall.event.v1.Output
+	0,  // 32: rollcall.wire.v1.Iq.kind:type_name -> rollcall.wire.v1.Iq.Kind
+	24, // 33: rollcall.wire.v1.Iq.presence:type_name -> rollcall.event.v1.Presence
+	1,  // 34: rollcall.wire.v1.Fanout.Attach:input_type -> rollcall.wire.v1.FromEdge
+	6,  // 35: rollcall.wire.v1.Fanout.Attach:output_type -> rollcall.wire.v1.ToEdge
+	35, // [35:36] is the sub-list for method output_type
+	34, // [34:35] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_schema_wire_wire_proto_init() }
@@ -2058,14 +2342,16 @@ func file_schema_wire_wire_proto_init() {
 		(*FromEdge_Interest)(nil),
 		(*FromEdge_Iq)(nil),
 		(*FromEdge_Taken)(nil),
+		(*FromEdge_Serves)(nil),
 	}
 	file_schema_wire_wire_proto_msgTypes[5].OneofWrappers = []any{
 		(*ToEdge_Assigned)(nil),
 		(*ToEdge_Answer)(nil),
 		(*ToEdge_Frames)(nil),
 		(*ToEdge_Iq)(nil),
+		(*ToEdge_Replaced)(nil),
 	}
-	file_schema_wire_wire_proto_msgTypes[9].OneofWrappers = []any{
+	file_schema_wire_wire_proto_msgTypes[12].OneofWrappers = []any{
 		(*Frame_Presence)(nil),
 		(*Frame_Admission)(nil),
 		(*Frame_Directed)(nil),
@@ -2081,13 +2367,14 @@ func file_schema_wire_wire_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_schema_wire_wire_proto_rawDesc), len(file_schema_wire_wire_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   20,
+			NumEnums:      1,
+			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_schema_wire_wire_proto_goTypes,
 		DependencyIndexes: file_schema_wire_wire_proto_depIdxs,
+		EnumInfos:         file_schema_wire_wire_proto_enumTypes,
 		MessageInfos:      file_schema_wire_wire_proto_msgTypes,
 	}.Build()
 	File_schema_wire_wire_proto = out.File
