@@ -31,7 +31,9 @@ func (p pending) closed() {
 }
 
 func (a *asked) add(iq *wire.Iq, until time.Time, by *session) {
-	by.asking.Add(1)
+	if by != nil { // a component has no bound
+		by.asking.Add(1)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.open == nil {

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"github.com/rollcall/rollcall/edge/stanza"
@@ -74,15 +75,20 @@ func (s *session) discoInfo(q query) {
 }
 
 // discoItems answers with the nodes of an account, or the items of a node, that
-// the client may read (XEP-0060, sections 5.2 and 5.5). Below the server is
-// nothing.
+// the client may read (XEP-0060, sections 5.2 and 5.5). Below the server are its
+// components.
 func (s *session) discoItems(q query) {
 	name := q.payload.Attr("node")
 	items := stanza.New(stanza.NSDiscoItem, "query", "node", name)
 	switch {
 	case q.at == atServer && name != "":
 		s.fail(q.Stanza, stanza.NewError(stanza.ItemNotFound, ""))
-	case q.at == atServer || q.at == atSelf && s.server.opts.Published == nil:
+	case q.at == atServer:
+		for _, domain := range slices.Sorted(maps.Keys(s.server.opts.Components.Secrets)) {
+			items.Add(stanza.New(stanza.NSDiscoItem, "item", "jid", domain))
+		}
+		s.answer(q.Stanza, items.Bytes())
+	case q.at == atSelf && s.server.opts.Published == nil:
 		s.answer(q.Stanza, items.Bytes())
 	case s.server.opts.Published == nil:
 		s.fail(q.Stanza, stanza.NewError(stanza.ServiceUnavailable, ""))

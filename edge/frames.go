@@ -221,9 +221,12 @@ func (s *Server) Iq(iq *wire.Iq) {
 		s.refuse(iq, stanza.NewError(stanza.ServiceUnavailable, ""))
 		return
 	}
-	to := jid.FromCanonical(iq.GetTo())
-	request := iq.GetType() == "get" || iq.GetType() == "set"
-	if !request && !s.asked.take(iq.GetFrom(), iq.GetTo(), iq.GetId()) {
+	if s.forComponent(iq) {
+		return
+	}
+	to, isIQ := jid.FromCanonical(iq.GetTo()), iq.GetKind() == wire.Iq_KIND_IQ
+	request := isIQ && (iq.GetType() == "get" || iq.GetType() == "set")
+	if isIQ && !request && !s.asked.take(iq.GetFrom(), iq.GetTo(), iq.GetId()) {
 		return
 	}
 	if l := s.shardOf(to.Bare().String()).find(to.Bare().String()); l != nil {
@@ -243,18 +246,23 @@ func (s *Server) Iq(iq *wire.Iq) {
 
 // refuse answers an iq of a session here with an error in the addressee's name.
 func (s *Server) refuse(iq *wire.Iq, bad *stanza.Error) {
-	if !s.asked.take(iq.GetTo(), iq.GetFrom(), iq.GetId()) {
-		return
+	switch {
+	case iq.GetKind() == wire.Iq_KIND_IQ && !s.asked.take(iq.GetTo(), iq.GetFrom(), iq.GetId()):
+	case iq.GetKind() != wire.Iq_KIND_IQ && iq.GetType() == "error":
+	default:
+		s.answerFor(iq, bad)
 	}
-	s.answerFor(iq, bad)
 }
 
 func (s *Server) answerFor(iq *wire.Iq, bad *stanza.Error) {
 	from := jid.FromCanonical(iq.GetFrom())
-	if l := s.shardOf(from.Bare().String()).find(from.Bare().String()); l != nil {
+	h := stanza.Header{ID: iq.GetId(), From: iq.GetTo(), To: iq.GetFrom()}
+	encode := func(dst []byte) []byte { return stanza.AppendError(dst, stanzaKind(iq), h, bad) }
+	if c := s.component(from.Domain()); c != nil {
+		c.send(encode)
+	} else if l := s.shardOf(from.Bare().String()).find(from.Bare().String()); l != nil {
 		if x := l.find(from.Resource()); x != nil {
-			h := stanza.Header{ID: iq.GetId(), From: iq.GetTo(), To: iq.GetFrom()}
-			x.out.write(nil, func(dst []byte) []byte { return stanza.AppendError(dst, stanza.IQ, h, bad) }, nil)
+			x.out.write(nil, encode, nil)
 		}
 	}
 }

@@ -49,6 +49,9 @@ type Links interface {
 	// SendIq hands an iq to the worker of iq.Partition. It tells whether
 	// there is one.
 	SendIq(iq *wire.Iq) bool
+	// Serve tells every worker, those to come too, which components are
+	// connected here (XEP-0114).
+	Serve(components []*wire.Component)
 }
 
 // Rosters reads rosters from the projection.
@@ -122,6 +125,8 @@ type Listen struct {
 	Address string // host:port
 	Direct  bool   // connections begin with TLS (XEP-0368)
 	Web     bool   // connections speak HTTP, for WebSockets (RFC 7395)
+	// Components connect here, in the clear (XEP-0114).
+	Components bool
 }
 
 // Options say what a Server is made of.
@@ -143,6 +148,9 @@ type Options struct {
 	Published Published
 	// Archive: nil: nobody is told what was said before.
 	Archive Archive
+
+	// Components say what may connect as a component (XEP-0114).
+	Components ComponentOptions
 
 	// Stream says how connections are negotiated. Its Domain, Direct and
 	// After.Bytes are filled in.
@@ -194,6 +202,7 @@ func (o *Options) check() error {
 	num(&o.MaxPublished, 32<<20)
 	num(&o.MaxResources, 20)
 	o.Limits.fill()
+	o.Components.fill()
 	num(&o.MaxStanza, 256<<10)
 	num(&o.MaxUnbound, 1024)
 	num(&o.MaxArchiving, 16)

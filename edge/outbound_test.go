@@ -177,6 +177,7 @@ type noLinks struct{ followed, unfollowed int }
 func (l *noLinks) Follow(int32, string, string)   { l.followed++ }
 func (l *noLinks) Unfollow(int32, string, string) { l.unfollowed++ }
 func (l *noLinks) SendIq(*wire.Iq) bool           { return false }
+func (l *noLinks) Serve([]*wire.Component)        {}
 
 // friendsOf gives a partition in which account is followed by n admitted
 // accounts with one available session each.

@@ -46,6 +46,8 @@ type Server struct {
 	unbound   chan struct{} // a token for each connection that negotiates
 	archiving chan struct{} // a token for each query of an archive that is read
 
+	components components
+
 	listeners []net.Listener
 	ctx       context.Context // ends with Run
 	cancel    context.CancelFunc
@@ -88,6 +90,8 @@ func New(o Options) (*Server, error) {
 		soft: o.SoftOutbound, hard: o.HardOutbound, timeout: o.WriteTimeout, metrics: s.metrics,
 		overflow: append(slow.AppendTo(nil), stanza.StreamEnd...),
 	}
+	s.components.limits = s.limits
+	s.components.limits.soft, s.components.limits.hard = o.Components.Outbound, o.Components.Outbound
 	for i := range o.Partitions {
 		s.followed = append(s.followed, &followed{links: o.Links, metrics: s.metrics, number: int32(i), accounts: make(map[string]*watched)})
 		s.shards = append(s.shards, &shard{accounts: make(map[string]*local)})
@@ -126,7 +130,7 @@ func (s *Server) Run(ctx context.Context) error {
 			if s.opts.Listen[i].Web {
 				return s.serveWeb(accepting, ln, s.opts.Listen[i].Direct)
 			}
-			return s.accept(accepting, ln, s.opts.Listen[i].Direct)
+			return s.accept(accepting, ln, s.opts.Listen[i])
 		})
 	}
 	s.readers.Add(1)
@@ -167,6 +171,7 @@ func (s *Server) drain(lost bool) {
 	if lost {
 		condition = stanza.Reset
 	}
+	s.endComponents(condition)
 	for _, x := range all {
 		x.post(func() {
 			x.superseded = x.superseded || lost
@@ -203,9 +208,9 @@ func (s *Server) tick(ctx context.Context) {
 	}
 }
 
-func (s *Server) accept(ctx context.Context, ln net.Listener, direct bool) error {
+func (s *Server) accept(ctx context.Context, ln net.Listener, at Listen) error {
 	o := s.opts.Stream
-	o.Direct = direct
+	o.Direct = at.Direct
 	for {
 		conn, err := ln.Accept()
 		if ctx.Err() != nil {
@@ -228,6 +233,10 @@ func (s *Server) accept(ctx context.Context, ln net.Listener, direct bool) error
 			s.readers.Add(1)
 			go func() {
 				defer s.readers.Done()
+				if at.Components {
+					s.serveComponent(ctx, conn)
+					return
+				}
 				keepAlive(conn)
 				s.negotiate(ctx, conn, o)
 			}()

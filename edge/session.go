@@ -194,6 +194,9 @@ func (s *session) take(st *stanza.Stanza) {
 		s.end("unsupported element", &stanza.StreamError{Condition: stanza.UnsupportedStanzaType})
 		return
 	}
+	if s.toComponent(st) {
+		return
+	}
 	switch st.Kind {
 	case stanza.Presence:
 		s.takePresence(st)

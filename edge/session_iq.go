@@ -121,7 +121,7 @@ func (s *session) forward(st *stanza.Stanza, to jid.JID) {
 // deliverIQ gives the client an iq of another.
 func (s *session) deliverIQ(b *batch, iq *wire.Iq) bool {
 	h := stanza.Header{Type: iq.GetType(), ID: iq.GetId(), From: iq.GetFrom(), To: s.full, Lang: iq.GetLang()}
-	return s.out.write(b, func(dst []byte) []byte { return stanza.AppendIQ(dst, h, iq.GetPayload()) }, nil)
+	return s.out.write(b, func(dst []byte) []byte { return stanza.AppendStanza(dst, stanzaKind(iq), h, iq.GetPayload()) }, nil)
 }
 
 var resourceNames = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)

@@ -29,6 +29,7 @@ type door struct {
 	// Of the frames that the edge has not been given; house.stateMu.
 	pending map[int32][]*wire.Frame
 	script  []func()
+	serves  []*wire.Component // connected here; house.stateMu
 }
 
 // Edge is an edge of a house.
@@ -187,6 +188,9 @@ func (d *door) take() []func() {
 func (d *door) SendIq(iq *wire.Iq) bool {
 	h := d.house
 	h.do(func() {
+		if d.toComponent(iq) {
+			return
+		}
 		to, from := jid.FromCanonical(iq.GetTo()), jid.FromCanonical(iq.GetFrom())
 		request := iq.GetType() == "get" || iq.GetType() == "set"
 		h.stateMu.Lock()

@@ -51,6 +51,7 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 	switch kind := e.GetKind().(type) {
 	case *event.Event_DirectedReceived:
 		d := kind.DirectedReceived
+		h.directedToComponent(s.Account, d)
 		h.tell(p, &wire.Frame{What: &wire.Frame_Directed{Directed: &wire.Directed{
 			Account: bare, Resource: d.GetResource(), From: d.GetFrom(), Version: d.GetVersion(),
 			Available: d.GetAvailable(), Presence: d.GetPresence(), Offset: offset,
