@@ -39,6 +39,8 @@ type devCommand struct {
 	Register     bool `help:"Clients may register accounts (XEP-0077)." default:"true" negatable:""`
 	InsecureAuth bool `help:"Allow SASL without TLS, for tests and load."`
 
+	ComponentsFile string `help:"Components that may connect (XEP-0114), 125 above the edges' first port: a line DOMAIN=SECRET for each." type:"path" placeholder:"FILE"`
+
 	KafkaBrokers   []string `help:"Use this Kafka instead of an own one." placeholder:"HOST:PORT"`
 	PostgresURL    string   `name:"postgres-url" help:"Use this Postgres instead of an own one." placeholder:"URL"`
 	ClickhouseAddr string   `help:"Use this ClickHouse instead of an own one." placeholder:"HOST:PORT"`
@@ -101,6 +103,11 @@ func (c *devCommand) check() error {
 	case c.Kafka != "auto" && len(c.KafkaBrokers) > 0:
 		return fmt.Errorf("--kafka %s and --kafka-brokers (%s): say one of them, or unset ROLLCALL_KAFKA_BROKERS", c.Kafka, strings.Join(c.KafkaBrokers, ","))
 	}
+	if c.ComponentsFile != "" {
+		if _, err := readComponents(c.ComponentsFile, c.Domain); err != nil {
+			return err
+		}
+	}
 	return checkDomain(c.Domain)
 }
 
@@ -123,6 +130,8 @@ const (
 	httpsAbove  = 221
 	httpAbove   = 58
 	doorAbove   = 59
+
+	componentsAbove = 125 // 5347, which components know
 )
 
 // listen gives where an edge listens, by what is spoken there.
@@ -132,6 +141,9 @@ func (c *devCommand) listen(i int) map[string]string {
 	listen := map[string]string{"starttls": at(0), "tls": at(directAbove), "https": at(httpsAbove)}
 	if c.InsecureAuth {
 		listen["http"] = at(httpAbove)
+	}
+	if c.ComponentsFile != "" {
+		listen["components"] = at(componentsAbove)
 	}
 	return listen
 }
@@ -204,6 +216,9 @@ func (d *dev) serve(ctx context.Context) error {
 		args := []string{"--listen", listen["starttls"], "--listen-tls", listen["tls"], "--certificates", d.run.Certificates,
 			"--listen-https", listen["https"], "--listen-http", listen["http"],
 			"--register=" + strconv.FormatBool(d.Register), "--insecure-auth=" + strconv.FormatBool(d.InsecureAuth)}
+		if d.ComponentsFile != "" {
+			args = append(args, "--listen-components", listen["components"], "--components-file", d.ComponentsFile)
+		}
 		add(&writers, "edge", numbered("edge", i), listen, args...)
 	}
 	add(&writers, "http", "http-1", map[string]string{"http": d.door()}, "--listen", d.door())

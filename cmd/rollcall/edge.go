@@ -38,6 +38,7 @@ type edgeCommand struct {
 	TokenPeriod   time.Duration `help:"A client's token to log in with (XEP-0484) is replaced when it is older, and ends when it is twice as old at most; 0: no tokens." default:"336h"`
 	UnauthTimeout time.Duration `help:"Longest time until a client has authenticated." default:"30s"`
 	limitFlags
+	componentFlags
 
 	Grace     time.Duration `help:"How long contacts hear nothing of a connection that broke: its client may come back. 0: they hear at once." default:"10s"`
 	ResumeFor time.Duration `help:"How long the stream of a broken connection may be resumed (XEP-0198); 0: not at all." default:"5m"`
@@ -85,12 +86,19 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 	if c.ListenHTTP != "" && c.InsecureAuth {
 		listen = append(listen, edge.Listen{Address: c.ListenHTTP, Web: true})
 	}
+	components, err := c.componentFlags.options(c.Domain)
+	if err != nil {
+		return err
+	}
+	if c.ListenComponents != "" {
+		listen = append(listen, edge.Listen{Address: c.ListenComponents, Components: true})
+	}
 	server, err := edge.New(edge.Options{
 		ID: c.ID, Domain: c.Domain, Partitions: r.partitions, Listen: listen,
 		Web: edge.WebOptions{URL: c.WebsocketURL, Origins: c.WebsocketOrigins},
 		Log: writer, Lease: keeper, Links: links,
 		Rosters: reader, Accounts: store, Sessions: sessions.New(r.pool, r.offsets), Published: published.New(r.pool),
-		Stream: negotiate, Version: version,
+		Stream: negotiate, Version: version, Components: components,
 		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza, Limits: c.limits(),
 		Grace: off(c.Grace), ResumeFor: off(c.ResumeFor),
 		Logger: r.log, Registry: r.admin.registry,
