@@ -82,7 +82,7 @@ func (p *partition) snapshot(ctx context.Context) error {
 			return rows.Err()
 		})
 		batch.Queue(`
-			SELECT account, resource, binding, edge, epoch, available, show, status, priority, payload, lang, stanza_id, version, bound_offset, since, inherited
+			SELECT account, resource, binding, edge, epoch, available, show, status, priority, payload, lang, stanza_id, version, bound_offset, since, inherited AND available
 			FROM views.resource WHERE partition = $1`, p.number).Query(p.readResources)
 		batch.Queue(`SELECT account, state, policy FROM views.privacy WHERE partition = $1`, p.number).Query(p.readGuards)
 		batch.Queue(`

@@ -35,8 +35,8 @@ func (h *House) Session(_ context.Context, of jid.Bare, _ int32, resource string
 			return nil, nil
 		}
 		found := &edge.Session{Binding: r.Binding, Began: r.Began, Handled: r.Handled.Upto, Copies: r.Copies}
-		if r.Available {
-			found.Presence = contentOf(r.Content)
+		if c, ok := r.Meant(); ok {
+			found.Presence = contentOf(c)
 		}
 		return found, nil
 	}

@@ -120,7 +120,7 @@ func (r *Reader) session(ctx context.Context, account jid.Bare, partition int32,
 	)
 	err := r.pool.QueryRow(ctx, `
 SELECT coalesce(p.next_offset, 0), coalesce(r.binding, e.binding), coalesce(r.began_offset, e.began_offset), coalesce(r.handled, e.handled),
-	coalesce(r.copies, e.copies), r.available, r.show, r.status, r.priority, r.payload, r.lang, r.stanza_id, e.presence
+	coalesce(r.copies, e.copies), r.available OR r.inherited, r.show, r.status, r.priority, r.payload, r.lang, r.stanza_id, e.presence
 FROM (SELECT) one
 LEFT JOIN views.projected p ON p.partition = $1
 LEFT JOIN views.resource r ON r.account = $2 AND r.resource = $3 AND r.session = $4

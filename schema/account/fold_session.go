@@ -25,9 +25,20 @@ type Ended struct {
 	Began    int64 // offset of the ResourceBound of Session
 	Handled  presence.Handled
 	Copies   bool      // see presence.Resource
-	Presence []byte    // event.Presence as it was; nil if it was not available
+	Presence []byte    // event.Presence as its client takes it to be; nil if that is not available
 	Offset   int64     // of what ended it
 	At       time.Time // of what ended it; UTC, microseconds
+}
+
+// resumed gives r, which was just bound, as what goes on with the session. Its
+// edge says its presence again; should that edge die before, the next one knows.
+func (e Ended) resumed(r presence.Resource) presence.Resource {
+	r.Session, r.Began, r.Handled, r.Copies = e.Session, e.Began, e.Handled, e.Copies
+	var was event.Presence
+	if e.Presence != nil && proto.Unmarshal(e.Presence, &was) == nil {
+		r = r.Recall(content(&was))
+	}
+	return r
 }
 
 // How many ended sessions of an account are kept, and until an event of the
@@ -59,7 +70,7 @@ func (f *folding) resourceBound(b *event.ResourceBound) {
 		f.keepResource(r.Resume(was))
 		return
 	case !had && f.Ended[last].Resource == name:
-		r.Session, r.Began, r.Handled, r.Copies = f.Ended[last].Session, f.Ended[last].Began, f.Ended[last].Handled, f.Ended[last].Copies
+		r = f.Ended[last].resumed(r)
 	default:
 		return
 	}
@@ -108,9 +119,9 @@ func (f *folding) end(r presence.Resource, resumable bool) {
 		Binding: r.Binding, Session: r.Session, Resource: r.Name, Began: r.Began, Handled: r.Handled, Copies: r.Copies,
 		Offset: f.offset, At: event.Time(f.e),
 	}
-	if r.Available {
+	if c, ok := r.Meant(); ok {
 		// Marshalling what has no message that could be invalid cannot fail.
-		e.Presence, _ = proto.MarshalOptions{Deterministic: true}.Marshal(said(r.Content))
+		e.Presence, _ = proto.MarshalOptions{Deterministic: true}.Marshal(said(c))
 		e.Presence = append([]byte{}, e.Presence...) // not nil
 	}
 	if len(f.Ended) >= maxEnded {

@@ -42,7 +42,7 @@ type Resource struct {
 	Copies  bool    // its client gets copies of messages (XEP-0280), as far as a resumption must know
 
 	Available bool
-	Inherited bool      // what it is, an earlier session said: see Inherit
+	Inherited bool      // what it is, an earlier session said: see Inherit; unless Available, what it was: see Recall
 	Content             // of the latest broadcast presence; zero before any
 	Version   int64     // offset of the event that made it what it is; >= Bound unless Inherited
 	Since     time.Time // when it became available, or else unavailable or connected

@@ -16,18 +16,33 @@ func (r Resource) Inherit(was Resource) Resource {
 	return r
 }
 
+// Recall gives r, which was just bound and goes on with a session that had
+// ended, with the presence of that session: r is not available until its edge
+// says the same again, but its client takes it to be.
+func (r Resource) Recall(c Content) Resource {
+	r.Content, r.Inherited = c, true
+	return r
+}
+
+// Meant gives the presence that its client takes r to have; false if that is
+// none.
+func (r Resource) Meant() (Content, bool) { return r.Content, r.Available || r.Inherited }
+
 // Resume gives r, which was just bound, as what goes on with the session of
 // was (XEP-0198, section 5).
 func (r Resource) Resume(was Resource) Resource {
 	r = r.Inherit(was)
+	if c, ok := was.Meant(); ok && !was.Available {
+		r = r.Recall(c)
+	}
 	r.Session, r.Began, r.Handled, r.Copies = was.Session, was.Began, was.Handled, was.Copies
 	return r
 }
 
-// Confirm gives r after its session has said c, if r inherited what says the
-// same: then it is no news.
+// Confirm gives r after its session has said c, if r is available by what it
+// inherited, and that says the same: then it is no news.
 func (r Resource) Confirm(c Content) (confirmed Resource, ok bool) {
-	if !r.Inherited || !r.Content.Same(c) {
+	if !r.Available || !r.Inherited || !r.Content.Same(c) {
 		return r, false
 	}
 	r.Inherited = false
