@@ -17,6 +17,7 @@ type stored struct {
 	at       int64
 	accepted *event.MessageAccepted
 	chosen   []uuid.UUID // living bindings that it was sent to
+	held     bool        // for nothing but older messages, which are being loaded
 }
 
 // accepted routes a message when it is accepted, and keeps it if it is
@@ -34,9 +35,13 @@ func (p *partition) accepted(offset int64, name string, e *event.Event, m *event
 		p.waiting[a] = struct{}{}
 	}
 	// Before the tail has caught up the message may be delivered already: what
-	// is kept is routed then.
-	if d.Action == message.Deliver && (p.caughtUp || !storable) {
+	// is kept is routed then. And nothing overtakes what is still to be loaded.
+	switch {
+	case d.Action != message.Deliver:
+	case !storable, p.caughtUp && !a.loading:
 		p.deliver(a, s, d.To, storable, false)
+	case p.caughtUp:
+		s.held = true
 	}
 	p.received(offset, a, e, m, d)
 }
@@ -77,12 +82,15 @@ func (p *partition) sendMessage(e *peer, a *acct, s *stored, keep, delayed bool)
 
 // route sends what waits for the account and is on its way to nobody, in the
 // order of the log.
-func (p *partition) route(a *acct) {
-	if !p.caughtUp {
+func (p *partition) route(a *acct) { p.routeThose(a, false) }
+
+// routeThose is route, of what was held alone if heldAlone.
+func (p *partition) routeThose(a *acct, heldAlone bool) {
+	if !p.caughtUp || a.loading {
 		return
 	}
 	for _, s := range a.inbox {
-		if len(s.chosen) > 0 {
+		if len(s.chosen) > 0 || heldAlone && !s.held {
 			continue
 		}
 		t, from, policy := message.Type(s.accepted.GetMessage().GetType()), jid.FromCanonical(s.accepted.GetFrom()), p.lets(a.name)
@@ -92,7 +100,8 @@ func (p *partition) route(a *acct) {
 			d = policy.Route(t, "", from, a.resources)
 		}
 		if d.Action == message.Deliver {
-			p.deliver(a, s, d.To, true, true)
+			p.deliver(a, s, d.To, true, !s.held)
+			s.held = false
 		}
 	}
 }
@@ -183,10 +192,9 @@ func (p *partition) loadedInbox(a *acct, rows []*stored, created int64) {
 		return
 	}
 	p.waiting[a] = struct{}{}
+	takes := false // else what waits goes on waiting, also for who is merely connected
 	for _, r := range a.resources {
-		if r.Takes() { // else what waits goes on waiting, also for who is merely connected
-			p.route(a)
-			return
-		}
+		takes = takes || r.Takes()
 	}
+	p.routeThose(a, !takes)
 }

@@ -26,11 +26,12 @@ func newRouting(t testing.TB) (*partition, [2]*peer) {
 	return p, edges
 }
 
-// bindOn binds a resource of an account and makes it available unless the
-// priority is 1000; it gives the binding.
+// bindOn binds a resource of an account, whose inbox is empty, and makes it
+// available unless the priority is 1000; it gives the binding.
 func bindOn(p *partition, offset int64, account, resource, edge string, priority int32) []byte {
 	id := uuid.Must(uuid.NewV7())
 	p.event(offset, account, &event.Event{Id: id[:], Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{Resource: resource, Edge: edge, Epoch: 1}}})
+	p.loadedInbox(p.accounts[account], nil, 0)
 	if priority < 1000 {
 		p.event(offset+1, account, &event.Event{Binding: id[:], Kind: &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{
 			Resource: resource, Presence: &event.Presence{Priority: priority},

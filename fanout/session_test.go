@@ -43,6 +43,7 @@ func TestInheritedPresence(t *testing.T) {
 			e2.follow(juliet, juliet)
 			old := e1.bind(juliet, "balcony")
 			version := old.available(1, "here")
+			w.projectAll()
 			e1.hears("presence juliet@x/balcony true here")
 			back := func(last *session) *event.ResourceBound {
 				b := &event.ResourceBound{Resource: "balcony", Inherits: !resumed}
@@ -88,6 +89,7 @@ func TestEdgeLostTakesItsSessionsOffline(t *testing.T) {
 	e2.follow(juliet, juliet)
 	lost := e1.bind(juliet, "balcony")
 	lost.available(0, "")
+	w.projectAll()
 	w.message(juliet, "", "hello")
 	e1.hears("message hello")
 	chamber := e2.bind(juliet, "chamber")

@@ -21,6 +21,9 @@ func TestNothingIsHeardBeforeTheAnswer(t *testing.T) {
 	e := w.attach("e", 1)
 	eventually(t, "every partition has a worker", e.link.Ready)
 
+	balcony := e.bind(juliet, "balcony")
+	w.projectAll() // so that messages need not wait
+
 	// Nobody can be asked who may see whom.
 	ctx := context.Background()
 	tx, err := w.pool.Begin(ctx)
@@ -35,7 +38,6 @@ func TestNothingIsHeardBeforeTheAnswer(t *testing.T) {
 	e.follows[juliet] = []string{romeo}
 	e.mu.Unlock()
 	e.link.Follow(partitionOf(juliet), juliet, romeo)
-	balcony := e.bind(juliet, "balcony")
 	eventually(t, "the worker knows who follows", func() bool {
 		balcony.subscription(event.Verb_VERB_UNSUBSCRIBED, romeo)
 		return e.look(func() bool { return slices.Contains(e.heard, "admission juliet@x romeo@x false") })()

@@ -2,6 +2,7 @@ package fanout_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -100,9 +101,19 @@ func TestMessagesAreRoutedAgainUntilDelivered(t *testing.T) {
 	balcony := e1.bind(juliet, "balcony")
 	w.message(juliet, "", "not available yet")
 	balcony.available(0, "")
-	e1.hears("message not available yet")
+	w.message(juliet, "balcony", "while the inbox is loaded")
+	w.message(juliet, "", "now")
 	w.projectAll() // lets the inbox be loaded
-	e1.hears("message before any session")
+	for _, words := range []string{"before any session", "not available yet", "while the inbox is loaded", "now"} {
+		e1.hears("message " + words)
+	}
+	e1.mu.Lock()
+	for i, want := range []string{"before any session true", "not available yet true", "while the inbox is loaded false", "now false"} {
+		if m := e1.messages[i]; fmt.Sprint(m.GetAccepted().GetMessage().GetBody(), " ", m.GetDelayed()) != want {
+			t.Errorf("message %d is %v, want %s", i, m, want)
+		}
+	}
+	e1.mu.Unlock()
 
 	offset := w.message(juliet, "", "unacknowledged")
 	e1.hears("message unacknowledged")
@@ -110,8 +121,9 @@ func TestMessagesAreRoutedAgainUntilDelivered(t *testing.T) {
 	chamber.available(0, "")
 	e2.take()
 	balcony.close() // nobody said Delivered
-	for _, words := range []string{"message before any session", "message not available yet", "message unacknowledged"} {
-		e2.hears(words)
+	waited := []string{"before any session", "not available yet", "while the inbox is loaded", "now", "unacknowledged"}
+	for _, words := range waited {
+		e2.hears("message " + words)
 	}
 	e2.mu.Lock()
 	var got []string
@@ -122,7 +134,7 @@ func TestMessagesAreRoutedAgainUntilDelivered(t *testing.T) {
 		got = append(got, m.GetAccepted().GetMessage().GetBody())
 	}
 	e2.mu.Unlock()
-	if want := []string{"before any session", "not available yet", "unacknowledged"}; !slices.Equal(got, want) {
+	if !slices.Equal(got, waited) {
 		t.Errorf("messages %q", got)
 	}
 	eventually(t, "Delivered", func() bool {
@@ -139,7 +151,7 @@ func TestMessagesAreRoutedAgainUntilDelivered(t *testing.T) {
 	e1.hears("message last")
 	e1.mu.Lock()
 	defer e1.mu.Unlock()
-	if n := len(e1.messages); n != 4 {
+	if n := len(e1.messages); n != 6 {
 		t.Errorf("e1 got %d messages", n)
 	}
 }
@@ -329,6 +341,7 @@ func TestSlowEdgeIsClosedAndRepaired(t *testing.T) {
 	e.follow(juliet, juliet)
 	s := e.bind(juliet, "balcony")
 	s.available(0, "")
+	w.projectAll()
 	e.hears("presence juliet@x/balcony true ")
 	// While the handler does not return, the stream fills: windows, then the queue.
 	e.mu.Lock()
