@@ -31,6 +31,15 @@ func Compose(children []byte, t event.MessageType, maxBytes int) (*event.Message
 	case claims:
 		return nil, errors.New("a stanza id (XEP-0359) or a delay (XEP-0203), which a server alone says")
 	}
+	origins := 0
+	for c := range stanza.Children(inner) {
+		if c.Is(stanza.NSStanzaID, "origin-id") {
+			origins++
+		}
+	}
+	if origins > 1 {
+		return nil, errors.New("an origin id (XEP-0359) beside that of the request")
+	}
 	return &event.Message{
 		Type: t, Body: st.Message().Body, Payload: inner,
 		Storable: message.Storable(message.Type(t), content),

@@ -30,8 +30,9 @@ func TestCompose(t *testing.T) {
 		"<body>\x01</body>":               "character",
 		"<body>\xff</body>":               "UTF-8",
 		"<delay xmlns='urn:xmpp:delay'/>": "XEP-0203",
-		"<stanza-id xmlns='urn:xmpp:sid:0' id='1' by='x'/>": "XEP-0359",
-		"<received xmlns='urn:xmpp:carbons:2'/>":            "XEP-0280",
+		"<origin-id xmlns='urn:xmpp:sid:0' id='1'/><origin-id xmlns='urn:xmpp:sid:0' id='2'/>": "origin id",
+		"<stanza-id xmlns='urn:xmpp:sid:0' id='1' by='x'/>":                                    "XEP-0359",
+		"<received xmlns='urn:xmpp:carbons:2'/>":                                               "XEP-0280",
 	} {
 		if m, err := Compose([]byte(children), chat, 1000); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%.40q: %v, %v, want %q", children, m, err, says)

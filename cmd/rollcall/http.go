@@ -12,8 +12,10 @@ import (
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/stream"
 	"github.com/rollcall/rollcall/fanout/lease"
+	"github.com/rollcall/rollcall/ingest/eventlog"
 	"github.com/rollcall/rollcall/ingest/httpapi"
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/topic"
 )
 
 type httpCommand struct {
@@ -79,7 +81,10 @@ func (c *httpCommand) serve(ctx context.Context, r *role) error {
 	}
 	server, err := httpapi.New(httpapi.Options{
 		ID: c.ID, Epoch: keeper.Epoch(), Domain: c.Domain,
-		Postgres: r.pool, Appender: r.appender, Partitions: r.partitions,
+		Postgres: r.pool, Appender: r.appender, Partitions: r.partitions, Offsets: r.offsets,
+		Tail: func() (*eventlog.Tail, error) {
+			return eventlog.NewTail(eventlog.TailOptions{Brokers: c.KafkaBrokers, Topic: topic.Account, Logger: r.log})
+		},
 		Compose: func(children []byte, t event.MessageType) (*event.Message, error) {
 			return edge.Compose(children, t, c.MaxMessage)
 		},

@@ -45,6 +45,27 @@ func (a *Admin) Starts(ctx context.Context, topic string) (map[int32]int64, erro
 	return offsetsOf(ctx, a.client, topic, atStart)
 }
 
+// At gives the offset of the first record of each partition of a topic that was
+// appended at a time or later, by the clock of who appended it; the end of a
+// partition that has none.
+func (a *Admin) At(ctx context.Context, topic string, at time.Time) (map[int32]int64, error) {
+	// Asked for first: what comes meanwhile lies behind it.
+	ends, err := offsetsOf(ctx, a.client, topic, atEnd)
+	if err != nil {
+		return nil, err
+	}
+	found, err := offsetsOf(ctx, a.client, topic, max(at.UnixMilli(), 0))
+	if err != nil {
+		return nil, err
+	}
+	for p, offset := range found {
+		if offset < 0 {
+			found[p] = ends[p]
+		}
+	}
+	return found, nil
+}
+
 // retrying calls try until it gives no error, another than a transient one
 // or ctx ends.
 func retrying(ctx context.Context, try func(context.Context) error) error {

@@ -20,10 +20,14 @@ import (
 // admit tells whose key a request shows. It answers with what is wrong with the
 // key, with its scopes, or with its pace.
 func (s *Server) admit(w http.ResponseWriter, r *http.Request, scope string) (*Key, error) {
-	id, secret, err := credentials(r)
-	if err != nil {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="rollcall"`)
-		return nil, err
+	id, secret, wrong := credentials(r)
+	if wrong != nil {
+		challenge := `Bearer realm="rollcall"`
+		if wrong.Code == BadKey {
+			challenge += `, error="invalid_token"`
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
+		return nil, wrong
 	}
 	h, err := s.keys.find(r.Context(), id)
 	if err != nil {
@@ -52,7 +56,7 @@ func (s *Server) admit(w http.ResponseWriter, r *http.Request, scope string) (*K
 var tokens = regexp.MustCompile(`^rk_([a-z0-9]{1,32})_([A-Za-z0-9_-]{1,128})$`)
 
 // credentials reads the Authorization header (RFC 6750, section 2.1).
-func credentials(r *http.Request) (id, secret string, err error) {
+func credentials(r *http.Request) (id, secret string, wrong *Problem) {
 	fields := r.Header.Values("Authorization")
 	if len(fields) == 0 {
 		return "", "", problem(NoKey, "send the header Authorization: Bearer rk_…")

@@ -36,6 +36,10 @@ type Options struct {
 	Appender *eventlog.Appender // it runs elsewhere
 	// Partitions is the number that the topic account has; required.
 	Partitions int
+	// Offsets and Tail, which gives a fresh one of the topic account, are for
+	// looking up what a process that died has appended; required.
+	Offsets *eventlog.Admin
+	Tail    func() (*eventlog.Tail, error)
 
 	// Compose makes of the children of a message, XML in the scope of
 	// jabber:client, what the log keeps of them. Its error tells a person what
@@ -69,8 +73,8 @@ type Limits struct {
 const drainTime = 10 * time.Second
 
 func (o *Options) check() error {
-	if o.ID == "" || o.Domain == "" || o.Postgres == nil || o.Appender == nil || o.Partitions < 1 || o.Compose == nil {
-		return errors.New("httpapi: ID, Domain, Postgres, Appender, Partitions and Compose are required")
+	if o.ID == "" || o.Domain == "" || o.Postgres == nil || o.Appender == nil || o.Partitions < 1 || o.Offsets == nil || o.Tail == nil || o.Compose == nil {
+		return errors.New("httpapi: ID, Domain, Postgres, Appender, Partitions, Offsets, Tail and Compose are required")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()

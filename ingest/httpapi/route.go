@@ -35,12 +35,20 @@ type call struct {
 	id   string // of the request
 	key  *Key   // nil if the route needs none
 	body []byte // whole; nil if the route takes none
+
+	// request names what is asked for, the same in every try of it (a UUIDv7);
+	// only for routes that repeat. Again tells that there were tries that were
+	// broken off, the first at began and the last at last.
+	request     uuid.UUID
+	again       bool
+	began, last time.Time
 }
 
 // routes gives everything that the door does.
 func (s *Server) routes() []*route {
 	return append([]*route{
 		{method: http.MethodGet, path: "/v1/openapi.json", handle: s.getOpenAPI},
+		{method: http.MethodPost, path: "/v1/messages", scope: SendMessages, body: true, repeat: true, handle: s.postMessages},
 	}, s.readRoutes()...)
 }
 
@@ -111,6 +119,9 @@ func (s *Server) handle(rt *route, c *call, w http.ResponseWriter, r *http.Reque
 		if c.body, err = s.readBody(w, r); err != nil {
 			return err
 		}
+	}
+	if rt.repeat {
+		return s.once(rt, c, w, r)
 	}
 	return rt.handle(w, r, c)
 }

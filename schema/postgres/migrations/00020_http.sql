@@ -27,6 +27,7 @@ CREATE TABLE run.idempotency (
 	location   text,                      -- its Location
 	answer     bytea,
 	created_at timestamptz      NOT NULL DEFAULT now(),
+	tried_at   timestamptz      NOT NULL DEFAULT now(), -- when the last try began
 	CONSTRAINT idempotency_key PRIMARY KEY (api_key, key)
 );
 CREATE INDEX idempotency_created ON run.idempotency (created_at);

@@ -1,5 +1,0 @@
-package httpapi
-
-import "log/slog"
-
-var discard = slog.New(slog.DiscardHandler)
