@@ -19,7 +19,11 @@ type client struct {
 	roster map[string]string
 	got    []string        // as model.Session.Must
 	asked  map[string]bool // ids of iqs that are not answered
+	last   []string        // the latest stanzas, for who looks for a bug
 }
+
+// maxLast is how many of them are kept.
+const maxLast = 16
 
 func newClient(c *edgetest.Client) *client {
 	return &client{Client: c, view: make(map[string]model.Seen), roster: make(map[string]string), asked: make(map[string]bool)}
@@ -53,6 +57,7 @@ func (c *client) sync() error {
 
 // hear takes one stanza.
 func (c *client) hear(st *stanza.Stanza) error {
+	c.last = append(c.last[max(0, len(c.last)-maxLast+1):], edgetest.Text(st))
 	if st.Type == "error" {
 		delete(c.asked, st.ID)
 		c.got = append(c.got, "error "+st.ID+" "+condition(st))

@@ -91,7 +91,7 @@ func (p *Play) waiting(user string) error {
 		return err
 	}
 	if want := p.model.Waiting(user); n != want {
-		return &Difference{user, "waiting messages", want, n}
+		return &Difference{Who: user, What: "waiting messages", Want: want, Got: n}
 	}
 	return nil
 }
@@ -218,11 +218,13 @@ func (p *Play) eventually(try func() error) error {
 type Difference struct {
 	Who, What string
 	Want, Got any
+	Heard     []string // the latest stanzas of Who, a session
 }
 
-// Error tells it in one line.
+// Error tells it in one line, and another for each stanza.
 func (d *Difference) Error() string {
-	return fmt.Sprintf("%s of %s: should be %v, is %v", d.What, d.Who, d.Want, d.Got)
+	said := fmt.Sprintf("%s of %s: should be %v, is %v", d.What, d.Who, d.Want, d.Got)
+	return strings.Join(append([]string{said}, d.Heard...), "\n\tit heard ")
 }
 
 func (p *Play) compare() error {
@@ -252,34 +254,41 @@ func (p *Play) compare() error {
 // same compares what one client knows.
 func (p *Play) same(who string) error {
 	s, c := p.model.Session(who), p.clients[who]
+	var d *Difference
 	switch {
 	case !maps.Equal(s.View, c.view):
-		return &Difference{who, "view", s.View, c.view}
+		d = &Difference{who, "view", s.View, c.view, nil}
 	case !maps.Equal(s.Roster, c.roster):
-		return &Difference{who, "roster", s.Roster, c.roster}
+		d = &Difference{who, "roster", s.Roster, c.roster, nil}
+	default:
+		d = told(who, s, c.got, p.loose)
 	}
-	return told(who, s, c.got, p.loose)
+	if d == nil {
+		return nil
+	}
+	d.Heard = slices.Clone(c.last)
+	return d
 }
 
 // told compares what else a client was told: messages in their order, the
 // rest in any; loose leaves subscription stanzas out.
-func told(who string, s *model.Session, got []string, loose bool) error {
+func told(who string, s *model.Session, got []string, loose bool) *Difference {
 	isMessage := func(t string) bool { return strings.HasPrefix(t, "message ") }
 	want, is := keep(s.Must, isMessage), keep(got, isMessage)
 	if !slices.Equal(want, is) {
-		return &Difference{who, "messages", want, is}
+		return &Difference{who, "messages", want, is, nil}
 	}
 	if loose {
 		isError := func(t string) bool { return strings.HasPrefix(t, "error ") }
 		if want, is := count(keep(s.Must, isError)), count(keep(got, isError)); !maps.Equal(want, is) {
-			return &Difference{who, "errors", want, is}
+			return &Difference{who, "errors", want, is, nil}
 		}
 		return nil
 	}
 	left := count(got)
 	for _, t := range s.Must {
 		if left[t] == 0 {
-			return &Difference{who, "stanzas", s.Must, got}
+			return &Difference{who, "stanzas", s.Must, got, nil}
 		}
 		left[t]--
 	}
@@ -290,7 +299,7 @@ func told(who string, s *model.Session, got []string, loose bool) error {
 	}
 	for _, n := range left {
 		if n > 0 {
-			return &Difference{who, "stanzas", s.Must, got}
+			return &Difference{who, "stanzas", s.Must, got, nil}
 		}
 	}
 	return nil
