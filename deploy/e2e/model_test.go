@@ -20,7 +20,7 @@ import (
 
 var (
 	modelSeed     = flag.Uint64("model.seed", 0, "the seed of the random commands; 0: a new one")
-	modelCommands = flag.Int("model.commands", 500, "how many random commands are done")
+	modelCommands = flag.Int("model.commands", 2000, "how many random commands are done")
 )
 
 // What clients are told on real engines is what an executable model of the
