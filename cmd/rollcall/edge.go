@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/accounts"
+	"github.com/rollcall/rollcall/edge/archive"
 	"github.com/rollcall/rollcall/edge/link"
 	"github.com/rollcall/rollcall/edge/published"
 	"github.com/rollcall/rollcall/edge/rosters"
@@ -18,6 +20,7 @@ import (
 	"github.com/rollcall/rollcall/edge/stream"
 	"github.com/rollcall/rollcall/fanout/lease"
 	"github.com/rollcall/rollcall/ingest/eventlog"
+	schema "github.com/rollcall/rollcall/schema/clickhouse"
 )
 
 type edgeCommand struct {
@@ -37,6 +40,7 @@ type edgeCommand struct {
 
 	TokenPeriod   time.Duration `help:"A client's token to log in with (XEP-0484) is replaced when it is older, and ends when it is twice as old at most; 0: no tokens." default:"336h"`
 	UnauthTimeout time.Duration `help:"Longest time until a client has authenticated." default:"30s"`
+	archiveFlags
 	limitFlags
 	componentFlags
 
@@ -93,11 +97,17 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 	if c.ListenComponents != "" {
 		listen = append(listen, edge.Listen{Address: c.ListenComponents, Components: true})
 	}
+	archived, closeArchive, err := c.archive(r)
+	if err != nil {
+		return err
+	}
+	defer closeArchive()
 	server, err := edge.New(edge.Options{
 		ID: c.ID, Domain: c.Domain, Partitions: r.partitions, Listen: listen,
 		Web: edge.WebOptions{URL: c.WebsocketURL, Origins: c.WebsocketOrigins},
 		Log: writer, Lease: keeper, Links: links,
 		Rosters: reader, Accounts: store, Sessions: sessions.New(r.pool, r.offsets), Published: published.New(r.pool),
+		Archive: archived, MaxArchiving: maxArchiving,
 		Stream: negotiate, Version: version, Components: components,
 		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza, Limits: c.limits(),
 		Grace: off(c.Grace), ResumeFor: off(c.ResumeFor),
@@ -135,6 +145,30 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 		return err // the reaper says it when the lease has expired
 	}
 	return keeper.Release(last)
+}
+
+// maxArchiving is how many queries of archives are read at a time. Each takes
+// two connections to ClickHouse, for the page and for its count.
+const maxArchiving = 16
+
+// archive opens the archive; without an address there is none. ClickHouse need
+// not be there yet.
+func (c *edgeCommand) archive(r *role) (edge.Archive, func(), error) {
+	if c.ClickhouseAddr == "" {
+		return nil, func() {}, nil
+	}
+	o, err := schema.Options(c.ClickhouseAddr, c.ClickhouseDatabase)
+	if err != nil {
+		return nil, nil, err
+	}
+	o.MaxOpenConns, o.MaxIdleConns = 2*maxArchiving, maxArchiving
+	o.DialTimeout = 2 * time.Second
+	conn, err := clickhouse.Open(o)
+	if err != nil {
+		return nil, nil, err
+	}
+	reader := archive.New(archive.Options{ClickHouse: conn, Postgres: r.pool, Offsets: r.offsets})
+	return reader, func() { conn.Close() }, nil
 }
 
 // off makes 0, which is the default to edge.Options, mean what it says.

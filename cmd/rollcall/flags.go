@@ -76,6 +76,12 @@ func (f postgresFlags) pool(ctx context.Context, most int32) (*pgxpool.Pool, err
 	}
 }
 
+// archiveFlags are clickhouseFlags of who does without.
+type archiveFlags struct {
+	ClickhouseAddr     string `help:"host:port of ClickHouse's native protocol, or clickhouse://USER:PASSWORD@HOST:PORT, from which message archives are read (XEP-0313); empty: there are none." placeholder:"HOST:PORT"`
+	ClickhouseDatabase string `help:"Database in ClickHouse." default:"rollcall"`
+}
+
 type clickhouseFlags struct {
 	ClickhouseAddr     string `help:"host:port of ClickHouse's native protocol, or clickhouse://USER:PASSWORD@HOST:PORT." required:"" placeholder:"HOST:PORT"`
 	ClickhouseDatabase string `help:"Database in ClickHouse." default:"rollcall"`

@@ -8,17 +8,20 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 )
 
 // NoArchive, as an edge's Archive, has it open without one.
-var NoArchive edge.Archive = new(archive)
+var NoArchive edge.Archive = new(Archive)
 
-// archive is the house's edge.Archive. What it has of an owner is what the
-// history writer and the tables behind it would have.
-type archive struct {
+// Archive is an edge.Archive in memory, the house's. What it has of an owner is
+// what the history writer and the tables behind it would have.
+type Archive struct {
 	mu      sync.Mutex
 	of      map[jid.Bare][]edge.Archived // by id
 	reading func(context.Context) error
@@ -32,8 +35,8 @@ func (h *House) OnArchive(f func(context.Context) error) {
 	h.archive.mu.Unlock()
 }
 
-// add archives what a record of the owner's history says.
-func (a *archive) add(owner jid.Bare, offset int64, e *event.Event) {
+// Add archives what a record of the owner's history says.
+func (a *Archive) Add(owner jid.Bare, offset int64, e *event.Event) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	switch e.GetKind().(type) {
@@ -56,7 +59,7 @@ func (a *archive) add(owner jid.Bare, offset int64, e *event.Event) {
 }
 
 // read gives all that an archive has, once it may.
-func (a *archive) read(ctx context.Context, owner jid.Bare) ([]edge.Archived, error) {
+func (a *Archive) read(ctx context.Context, owner jid.Bare) ([]edge.Archived, error) {
 	a.mu.Lock()
 	reading := a.reading
 	a.mu.Unlock()
@@ -71,7 +74,7 @@ func (a *archive) read(ctx context.Context, owner jid.Bare) ([]edge.Archived, er
 }
 
 // Ends implements edge.Archive.
-func (a *archive) Ends(ctx context.Context, o edge.ArchiveOwner) (first, last *edge.Archived, err error) {
+func (a *Archive) Ends(ctx context.Context, o edge.ArchiveOwner) (first, last *edge.Archived, err error) {
 	all, err := a.read(ctx, o.Owner)
 	if err != nil || len(all) == 0 {
 		return nil, nil, err
@@ -80,7 +83,7 @@ func (a *archive) Ends(ctx context.Context, o edge.ArchiveOwner) (first, last *e
 }
 
 // Page implements edge.Archive.
-func (a *archive) Page(ctx context.Context, q edge.ArchiveQuery) (*edge.ArchivePage, error) {
+func (a *Archive) Page(ctx context.Context, q edge.ArchiveQuery) (*edge.ArchivePage, error) {
 	all, err := a.read(ctx, q.Owner)
 	if err != nil {
 		return nil, err
@@ -135,10 +138,15 @@ func matches(q *edge.ArchiveQuery, m *edge.Archived) bool {
 	case q.NoGroupchat && m.Message.GetType() == event.MessageType_MESSAGE_TYPE_GROUPCHAT:
 		return false
 	}
-	for _, word := range strings.Fields(strings.ToLower(q.Text)) {
-		if !strings.Contains(strings.ToLower(m.Message.GetBody()), word) {
+	for _, word := range strings.Fields(q.Text) {
+		if !strings.Contains(folded(m.Message.GetBody()), folded(word)) {
 			return false
 		}
 	}
 	return true
+}
+
+// folded gives a text in the form in which it is searched.
+func folded(text string) string {
+	return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(text)))
 }

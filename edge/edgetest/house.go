@@ -56,7 +56,7 @@ type House struct {
 	learned map[string][]string          // capabilities, by hash and ver
 	doubts  map[jid.Bare]*doubted        // nil: nothing is ever in doubt
 
-	archive archive
+	archive Archive
 
 	credentials credentials
 }
@@ -250,7 +250,7 @@ func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (
 		}}})
 		h.outbox[op]++
 	}
-	h.archive.add(s.Account, offset, e)
+	h.archive.Add(s.Account, offset, e)
 	h.route(p, offset, s, before, func() { h.audience(p, offset, s, private, policy, e) }, e)
 	s.Changes.Reset()
 	return caused
