@@ -31,6 +31,7 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		return f.reactions
 	}
 	was, before := s.Privacy, s.Policy()
+	awake := len(s.Push) > 0 && s.awake()
 	// An EdgeLost is not given to every account: it prunes only what it ends.
 	if len(s.Ended) > 0 && e.GetEdgeLost() == nil {
 		f.pruneEnded()
@@ -86,9 +87,16 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		f.privacyListChosen(k.PrivacyListChosen)
 	case *event.Event_VisibilityChanged:
 		f.visibilityChanged(k.VisibilityChanged)
+	case *event.Event_PushEnabled:
+		f.pushEnabled(k.PushEnabled)
+	case *event.Event_PushDisabled:
+		f.pushDisabled(k.PushDisabled)
 	case *event.Event_AccountDeleted:
 		f.accountDeleted()
 		return f.reactions
+	}
+	if awake && !s.awake() {
+		f.asleep()
 	}
 	if was != nil || s.Privacy != nil {
 		f.policyChanged(was, before)
@@ -157,6 +165,7 @@ func (f *folding) accountDeleted() {
 		note(&f.Changes.Ended, binding)
 	}
 	f.dropNodes()
+	f.dropPush()
 	f.dropPrivacy()
 	f.Changes.Account = true
 	*f.State = State{Account: f.Account, Changes: f.Changes}

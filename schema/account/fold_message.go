@@ -18,6 +18,9 @@ func (f *folding) messageAccepted(m *event.MessageAccepted) {
 	if m.GetMessage().GetStorable() && (d.Action == message.Deliver || d.Action == message.Store) {
 		put(&f.Inbox, f.offset, Stored{Offset: f.offset, ID: event.ID(f.e), At: event.Time(f.e), Accepted: m})
 		note(&f.Changes.Inbox, f.offset)
+		if d.Action == message.Store {
+			f.wake(f.offset)
+		}
 	}
 	if from := jid.FromCanonical(m.GetFrom()); t != message.Error && from.Local() != "" {
 		f.react(from.Bare(), &event.Event{Binding: f.e.GetBinding(), Kind: &event.Event_MessageSent{MessageSent: &event.MessageSent{

@@ -64,7 +64,7 @@ func anyLine(t *rapid.T) string {
 	if rapid.IntRange(0, 2).Draw(t, "node") == 0 {
 		id := rapid.SampledFrom([]string{" 1", " 2", " 3"}).Draw(t, "id")
 		return full + " " + rapid.SampledFrom([]string{"publishes mood" + id + " x", "publishes mood" + id + " y 2", "publishes tune" + id + " x transient",
-			"retracts mood" + id, "configures mood open 2", "deletes mood", "purges mood", "stores card x", "stores card"}).Draw(t, "node")
+			"retracts mood" + id, "configures mood open 2", "deletes mood", "purges mood", "stores card x", "stores card", "enables push.x n", "disables push.x"}).Draw(t, "node")
 	}
 	return who + " -> " + to + ": " + rapid.SampledFrom([]string{"subscribe", "subscribed", "unsubscribe", "unsubscribed"}).Draw(t, "verb")
 }
@@ -99,6 +99,7 @@ func copyOf(s *State) *State {
 	c.Changes = Changes{}
 	c.Roster, c.Resources, c.Inbox = maps.Clone(s.Roster), maps.Clone(s.Resources), maps.Clone(s.Inbox)
 	c.Ended = maps.Clone(s.Ended)
+	c.Push = maps.Clone(s.Push)
 	c.Nodes, c.Storage = maps.Clone(s.Nodes), maps.Clone(s.Storage)
 	c.Directed, c.Hidden, c.Refused = maps.Clone(s.Directed), maps.Clone(s.Hidden), maps.Clone(s.Refused)
 	for name, targets := range c.Directed {
@@ -111,7 +112,7 @@ func copyOf(s *State) *State {
 func equal(a, b *State) bool {
 	return a.Account == b.Account && a.Exists == b.Exists && a.Created == b.Created && a.CreatedAt.Equal(b.CreatedAt) &&
 		same(a.Roster, b.Roster) && same(a.Resources, b.Resources) && same(a.Inbox, b.Inbox) && same(a.Directed, b.Directed) &&
-		same(a.Ended, b.Ended) && same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && a.Departed == b.Departed &&
+		same(a.Ended, b.Ended) && same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && same(a.Push, b.Push) && a.Departed == b.Departed &&
 		proto.Equal(a.Privacy.Proto(), b.Privacy.Proto()) && same(a.Hidden, b.Hidden) && same(a.Refused, b.Refused)
 }
 
@@ -212,6 +213,7 @@ func TestChangesNameEveryRow(t *testing.T) {
 				}
 				named(t, "refused", before.Refused, s.Refused, s.Changes.Refused)
 				named(t, "hidden", before.Hidden, s.Hidden, s.Changes.Hidden)
+				named(t, "push", before.Push, s.Push, s.Changes.Push)
 				named(t, "storage", before.Storage, s.Storage, s.Changes.Storage)
 			}
 		}

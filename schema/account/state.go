@@ -16,6 +16,7 @@ import (
 	"github.com/rollcall/rollcall/schema/node"
 	"github.com/rollcall/rollcall/schema/presence"
 	"github.com/rollcall/rollcall/schema/privacy"
+	"github.com/rollcall/rollcall/schema/push"
 	"github.com/rollcall/rollcall/schema/roster"
 )
 
@@ -49,6 +50,8 @@ type State struct {
 	Nodes map[string]node.Node
 	// Storage has what it keeps with the server.
 	Storage map[StorageKey]StorageEntry
+	// Push has the push services that hear of messages that wait.
+	Push map[push.Key]push.Registration
 	// Departed is the last end of its presence.
 	Departed Departure
 
@@ -93,7 +96,9 @@ type Changes struct {
 	Nodes     map[string]struct{}   // configurations
 	NodeItems map[NodeItem]struct{} // published or gone
 	Storage   map[StorageKey]struct{}
-	Privacy   bool // or what is compiled of it
+	Push      map[push.Key]struct{}
+	Pushes    []Push // to be told
+	Privacy   bool   // or what is compiled of it
 	Hidden    map[Hidden]struct{}
 	Refused   map[jid.Bare]struct{}
 }
@@ -101,7 +106,7 @@ type Changes struct {
 // Empty tells that nothing was touched.
 func (c *Changes) Empty() bool {
 	return !c.Account && !c.Privacy && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+len(c.Ended)+
-		len(c.Nodes)+len(c.NodeItems)+len(c.Storage)+len(c.Hidden)+len(c.Refused) == 0
+		len(c.Nodes)+len(c.NodeItems)+len(c.Storage)+len(c.Push)+len(c.Pushes)+len(c.Hidden)+len(c.Refused) == 0
 }
 
 // Reset forgets everything; the sets are emptied in place and used again.
@@ -115,6 +120,8 @@ func (c *Changes) Reset() {
 	clear(c.Nodes)
 	clear(c.NodeItems)
 	clear(c.Storage)
+	clear(c.Push)
+	c.Pushes = c.Pushes[:0]
 	c.Privacy = false
 	clear(c.Hidden)
 	clear(c.Refused)

@@ -176,6 +176,9 @@ func (w *world) do(line string) ([]string, error) {
 			kind = privacyEvent(resource, words[1], rest)
 		}
 		if kind == nil {
+			kind = pushEvent(resource, words[1], rest)
+		}
+		if kind == nil {
 			return nil, fmt.Errorf("not understood: %q", line)
 		}
 		e.Kind = kind.Kind
@@ -267,6 +270,7 @@ func (w *world) changed(s *State) (lines []string) {
 	}
 	lines = append(lines, s.changedNodes(name)...)
 	lines = append(lines, s.changedPrivacy(name)...)
+	lines = append(lines, s.changedPush(name)...)
 	s.Changes.Reset()
 	return lines
 }
@@ -291,6 +295,7 @@ func (w *world) show(key jid.Bare) []string {
 		note(&s.Changes.Ended, binding)
 	}
 	s.touchNodes()
+	s.touchPush()
 	s.touchPrivacy()
 	return w.changed(&s)
 }
