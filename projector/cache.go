@@ -51,7 +51,7 @@ func (c *cache) add(key string, partition int32, s *account.State) *entry {
 // weigh takes note of how large e has become.
 func (c *cache) weigh(e *entry) {
 	s := e.state
-	now := 1 + len(s.Roster) + len(s.Resources) + len(s.Inbox) + len(s.Storage)
+	now := 1 + len(s.Roster) + len(s.Resources) + len(s.Inbox) + len(s.Storage) + len(s.Push)
 	for _, n := range s.Nodes {
 		now += 1 + len(n.Items)
 	}

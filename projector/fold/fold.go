@@ -123,6 +123,10 @@ func fits(e *event.Event) error {
 		node = k.NodeConfigured.GetNode()
 	case *event.Event_NodeDeleted:
 		node = k.NodeDeleted.GetNode()
+	case *event.Event_PushEnabled:
+		contact, item, node = k.PushEnabled.GetService(), k.PushEnabled.GetService(), k.PushEnabled.GetNode()
+	case *event.Event_PushDisabled:
+		contact, item, node = k.PushDisabled.GetService(), k.PushDisabled.GetService(), k.PushDisabled.GetNode()
 	case *event.Event_StorageSet:
 		item = k.StorageSet.GetName()
 	}

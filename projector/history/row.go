@@ -157,6 +157,12 @@ func (r *row) decode(e *event.Event) {
 	case *event.Event_NodeDeleted:
 		n := k.NodeDeleted
 		r.resource, r.name, r.stanzaID = n.GetResource(), n.GetNode(), n.GetRequestId()
+	case *event.Event_PushEnabled:
+		p := k.PushEnabled
+		r.resource, r.peer, r.name, r.stanzaID = p.GetResource(), p.GetService(), p.GetNode(), p.GetRequestId()
+	case *event.Event_PushDisabled:
+		p := k.PushDisabled
+		r.resource, r.peer, r.name, r.stanzaID = p.GetResource(), p.GetService(), p.GetNode(), p.GetRequestId()
 	case *event.Event_StorageSet:
 		r.resource, r.name, r.stanzaID = k.StorageSet.GetResource(), k.StorageSet.GetName(), k.StorageSet.GetRequestId()
 	case *event.Event_EdgeLost:

@@ -62,6 +62,10 @@ func TestRowOfEachKind(t *testing.T) {
 			"node_deleted resource=r stanza_id=i1 name=mood"},
 		{&event.Event{Kind: &event.Event_StorageSet{StorageSet: &event.StorageSet{Name: "{a}b", RequestId: "i1", Resource: "r"}}},
 			"storage_set resource=r stanza_id=i1 name={a}b"},
+		{&event.Event{Kind: &event.Event_PushEnabled{PushEnabled: &event.PushEnabled{Service: "p@x", Node: "n", Options: []byte("<x/>"), RequestId: "i1", Resource: "r"}}},
+			"push_enabled resource=r peer=p@x stanza_id=i1 name=n"},
+		{&event.Event{Kind: &event.Event_PushDisabled{PushDisabled: &event.PushDisabled{Service: "p@x", Node: "n", RequestId: "i1", Resource: "r"}}},
+			"push_disabled resource=r peer=p@x stanza_id=i1 name=n"},
 		{&event.Event{Kind: &event.Event_EdgeLost{EdgeLost: &event.EdgeLost{Edge: "e1", Epoch: 4}}}, "edge_lost edge=e1 epoch=4"},
 	} {
 		id := uuid.New()

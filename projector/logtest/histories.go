@@ -189,7 +189,11 @@ func (w *Writer) node(a jid.Bare, binding []byte, resource string) {
 	payload := []byte("<x xmlns='y'>" + fmt.Sprint(w.rand.Uint32()) + "</x>")
 	config := &event.NodeConfig{Access: event.Access(w.rand.IntN(4)), MaxItems: uint32(w.rand.IntN(4)), Transient: w.rand.IntN(8) == 0}
 	e := &event.Event{Binding: binding}
-	switch dice := w.rand.IntN(10); {
+	switch dice := w.rand.IntN(13); {
+	case dice == 12:
+		e.Kind = &event.Event_PushDisabled{PushDisabled: &event.PushDisabled{Service: "push.x", Node: []string{"", name}[w.rand.IntN(2)], RequestId: "n7", Resource: resource}}
+	case dice > 9:
+		e.Kind = &event.Event_PushEnabled{PushEnabled: &event.PushEnabled{Service: "push.x", Node: name, Options: payload, MaxServices: 3, RequestId: "n8", Resource: resource}}
 	case dice < 4:
 		e.Kind = &event.Event_NodeItemPublished{NodeItemPublished: &event.NodeItemPublished{Node: name, Id: id, Payload: payload, Config: config, RequestId: "n1", Resource: resource}}
 	case dice < 5:

@@ -7,8 +7,8 @@ import (
 	"github.com/rollcall/rollcall/schema/event"
 )
 
-// describeNode says in a line what an event says of nodes and storage, "" of
-// any other event.
+// describeNode says in a line what an event says of nodes, storage and push
+// services, "" of any other event.
 func describeNode(e *event.Event) string {
 	switch k := e.GetKind().(type) {
 	case *event.Event_NodeItemPublished:
@@ -24,6 +24,11 @@ func describeNode(e *event.Event) string {
 			return "purges " + k.NodeDeleted.GetNode()
 		}
 		return "deletes " + k.NodeDeleted.GetNode()
+	case *event.Event_PushEnabled:
+		p := k.PushEnabled // its options may hold a secret
+		return join("enables push to "+p.GetService(), p.GetNode(), fmt.Sprintf("%d bytes", len(p.GetOptions())))
+	case *event.Event_PushDisabled:
+		return join("disables push to "+k.PushDisabled.GetService(), k.PushDisabled.GetNode())
 	case *event.Event_StorageSet:
 		s := k.StorageSet
 		return join("keeps "+strings.ToLower(strings.TrimPrefix(s.GetSpace().String(), "SPACE_")), s.GetName(), fmt.Sprintf("%d bytes", len(s.GetPayload())))

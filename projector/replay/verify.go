@@ -127,6 +127,9 @@ func (r *Report) compare(o *Options, logged, live *store.Rows) {
 	compare(r, o, "ended", logged.Ended, live.Ended, func(e store.EndedRow) store.EndedKey { return store.EndedKey{Account: e.Account, Binding: e.Binding} })
 	compare(r, o, "privacy", logged.Privacy, live.Privacy, func(p store.PrivacyRow) string { return p.Account })
 	compare(r, o, "hidden", logged.Hidden, live.Hidden, func(h store.HiddenRow) store.HiddenRow { return h })
+	compare(r, o, "push", logged.Push, live.Push, func(p store.PushRow) store.PushKey {
+		return store.PushKey{Account: p.Account, Service: p.Service, Node: p.Node}
+	})
 	compare(r, o, "refused", logged.Refused, live.Refused, func(f store.RefusedRow) store.RefusedRow { return f })
 	compare(r, o, "node", logged.Nodes, live.Nodes, func(n store.NodeRow) store.NodeKey { return store.NodeKey{Account: n.Account, Node: n.Node} })
 	compare(r, o, "node_item", logged.NodeItems, live.NodeItems, func(i store.NodeItemRow) store.NodeItemKey {

@@ -51,6 +51,7 @@ func ReadPartition(ctx context.Context, tx pgx.Tx, partition int32) (*Rows, erro
 	readInto(b, &privacyTable, privacyTable.all("views", own), &r.Privacy, partition)
 	readInto(b, &hiddenTable, hiddenTable.all("views", mine), &r.Hidden, partition)
 	readInto(b, &refusedTable, refusedTable.all("views", mine), &r.Refused, partition)
+	readInto(b, &pushTable, pushTable.all("views", mine), &r.Push, partition)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read partition %d: %w", partition, err)
 	}
@@ -71,6 +72,7 @@ func ReadStrays(ctx context.Context, tx pgx.Tx) (*Rows, error) {
 	readInto(b, &storageTable, storageTable.all("views", stray), &r.Storage)
 	readInto(b, &hiddenTable, hiddenTable.all("views", stray), &r.Hidden)
 	readInto(b, &refusedTable, refusedTable.all("views", stray), &r.Refused)
+	readInto(b, &pushTable, pushTable.all("views", stray), &r.Push)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read strays: %w", err)
 	}

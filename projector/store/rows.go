@@ -95,12 +95,13 @@ type Rows struct {
 	Privacy   []PrivacyRow
 	Hidden    []HiddenRow
 	Refused   []RefusedRow
+	Push      []PushRow
 }
 
 // Len is the number of rows.
 func (r *Rows) Len() int {
 	return len(r.Accounts) + len(r.Items) + len(r.Resources) + len(r.Directed) + len(r.Inbox) + len(r.Ended) +
-		len(r.Nodes) + len(r.NodeItems) + len(r.Storage) + len(r.Privacy) + len(r.Hidden) + len(r.Refused)
+		len(r.Nodes) + len(r.NodeItems) + len(r.Storage) + len(r.Privacy) + len(r.Hidden) + len(r.Refused) + len(r.Push)
 }
 
 // Keys names rows to delete.
@@ -117,12 +118,13 @@ type Keys struct {
 	Privacy   []string
 	Hidden    []HiddenRow
 	Refused   []RefusedRow
+	Push      []PushKey
 }
 
 // Len is the number of keys.
 func (k *Keys) Len() int {
 	return len(k.Accounts) + len(k.Items) + len(k.Resources) + len(k.Directed) + len(k.Inbox) + len(k.Ended) +
-		len(k.Nodes) + len(k.NodeItems) + len(k.Storage) + len(k.Privacy) + len(k.Hidden) + len(k.Refused)
+		len(k.Nodes) + len(k.NodeItems) + len(k.Storage) + len(k.Privacy) + len(k.Hidden) + len(k.Refused) + len(k.Push)
 }
 
 // clean gives s without what text in Postgres cannot hold. Everything else in

@@ -113,6 +113,7 @@ VALUES ($1, $2, $3, $4, now())`, at.Partition, at.Next, at.Marks, at.FoldVersion
 			func() error { return copyText(ctx, conn, Shadow+".privacy", &privacyTable, rows.Privacy, "") },
 			func() error { return copyText(ctx, conn, Shadow+".hidden", &hiddenTable, rows.Hidden, "") },
 			func() error { return copyText(ctx, conn, Shadow+".refused", &refusedTable, rows.Refused, "") },
+			func() error { return copyText(ctx, conn, Shadow+".push", &pushTable, rows.Push, "") },
 		} {
 			if err := fill(); err != nil {
 				return err
@@ -156,7 +157,7 @@ AND NOT EXISTS (SELECT FROM pg_class s WHERE s.relnamespace = '`+Shadow+`'::regn
 				return err
 			}
 		}
-		_, err = tx.Exec(ctx, `ANALYZE account, roster_item, resource, directed, ended, inbox, node, node_item, storage, privacy, hidden, refused, projected`)
+		_, err = tx.Exec(ctx, `ANALYZE account, roster_item, resource, directed, ended, inbox, node, node_item, storage, privacy, hidden, refused, push, projected`)
 		return err
 	})
 	if err != nil {

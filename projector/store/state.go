@@ -56,6 +56,7 @@ func (u *Unit) Collect(s *account.State, partition int32) {
 	u.collectEnded(s)
 	u.collectNodes(s)
 	u.collectPrivacy(s, partition)
+	u.collectPush(s)
 	c.Reset()
 }
 
@@ -82,6 +83,7 @@ func (r *Rows) Add(s *account.State, partition int32) {
 	}
 	r.addNodes(s)
 	r.addPrivacy(s, partition)
+	r.addPush(s)
 }
 
 func accountRow(s *account.State, partition int32) AccountRow {
@@ -142,6 +144,7 @@ func (s *Store) Load(ctx context.Context, accounts []jid.Bare) (map[string]*acco
 	readInto(b, &privacyTable, s.sql.loadPrivacy, &rows.Privacy, names)
 	readInto(b, &hiddenTable, s.sql.loadHidden, &rows.Hidden, names)
 	readInto(b, &refusedTable, s.sql.loadRefused, &rows.Refused, names)
+	readInto(b, &pushTable, s.sql.loadPush, &rows.Push, names)
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("load %d accounts: %w", len(accounts), err)
 	}
@@ -214,6 +217,7 @@ func (r *Rows) fill(states map[string]*account.State) error {
 	}
 	r.fillEnded(states)
 	r.fillNodes(states)
+	r.fillPush(states)
 	return r.fillPrivacy(states)
 }
 

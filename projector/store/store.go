@@ -70,6 +70,7 @@ type Unit struct {
 	Remove    Keys // happens before Put
 	Reactions []Reaction
 	Acked     []Acked
+	Pushes    []Pushed
 }
 
 // A Store is safe for use by several goroutines.
@@ -178,6 +179,7 @@ func (s *Store) commit(ctx context.Context, u *Unit) error {
 }
 
 func queueReactions(b *pgx.Batch, u *Unit) {
+	queuePushes(b, u.Pushes)
 	if r := u.Reactions; len(r) > 0 {
 		b.Queue(addReactions,
 			each(r, func(r Reaction) int32 { return r.Partition }),

@@ -47,6 +47,7 @@ func unit(n, round int, from, to int64) *Unit {
 		u.Put.Privacy = append(u.Put.Privacy, PrivacyRow{name, 1, textArray([]string{"b", text}), text, "", "\x00\xff" + text})
 		u.Put.Hidden = append(u.Put.Hidden, HiddenRow{name, "r" + text, text})
 		u.Put.Refused = append(u.Put.Refused, RefusedRow{name, "c" + text})
+		u.Put.Push = append(u.Put.Push, PushRow{name, "push.x", "n" + text, int64(i), "<x/>" + text})
 		u.Put.Storage = append(u.Put.Storage, StorageRow{name, 2, "{ns}" + text, int64(i), "<x/>" + text})
 	}
 	return u
@@ -70,6 +71,7 @@ func TestWritesAndReadsRows(t *testing.T) {
 				gone := hard[i%len(hard)]
 				second.Remove.Ended = append(second.Remove.Ended, EndedKey{fmt.Sprintf("u%d@localhost", i), uuid.UUID{byte(i), byte(len(gone))}})
 				second.Remove.Hidden = append(second.Remove.Hidden, HiddenRow{fmt.Sprintf("u%d@localhost", i), "r" + gone, gone})
+				second.Remove.Push = append(second.Remove.Push, PushKey{fmt.Sprintf("u%d@localhost", i), "push.x", "n" + gone})
 				second.Remove.Refused = append(second.Remove.Refused, RefusedRow{fmt.Sprintf("u%d@localhost", i), "c" + gone})
 				second.Remove.Nodes = append(second.Remove.Nodes, NodeKey{fmt.Sprintf("u%d@localhost", i), "n" + gone})
 				second.Remove.NodeItems = append(second.Remove.NodeItems, NodeItemKey{fmt.Sprintf("u%d@localhost", i), "n", "i" + gone})
@@ -95,6 +97,7 @@ func TestWritesAndReadsRows(t *testing.T) {
 			same(t, "privacy", got.Privacy, second.Put.Privacy)
 			same(t, "hidden", got.Hidden, second.Put.Hidden)
 			same(t, "refused", got.Refused, second.Put.Refused)
+			same(t, "push", got.Push, second.Put.Push)
 			same(t, "storage", got.Storage, second.Put.Storage)
 
 			var last Unit

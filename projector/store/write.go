@@ -28,6 +28,7 @@ type statements struct {
 	putPrivacy, putHidden, putRefused                                         string
 	removePrivacy, removeHidden, removeRefused                                string
 	loadPrivacy, loadHidden, loadRefused                                      string
+	putPush, removePush, loadPush                                             string
 	fence, open, stands, ofEdge                                               string
 }
 
@@ -65,6 +66,9 @@ func statementsFor(schema string) statements {
 		loadPrivacy:     privacyTable.all(schema, named),
 		loadHidden:      hiddenTable.all(schema, named),
 		loadRefused:     refusedTable.all(schema, named),
+		putPush:         pushTable.upsert(schema),
+		removePush:      pushTable.remove(schema, 3),
+		loadPush:        pushTable.all(schema, named),
 		putStorage:      storageTable.upsert(schema),
 		removeNodes:     nodeTable.remove(schema, 2),
 		removeNodeItems: nodeItemTable.remove(schema, 3),
@@ -82,7 +86,7 @@ func statementsFor(schema string) statements {
 func (u *Unit) large() bool {
 	p := &u.Put
 	return max(len(p.Accounts), len(p.Items), len(p.Resources), len(p.Directed), len(p.Inbox),
-		len(p.Ended), len(p.Nodes), len(p.NodeItems), len(p.Storage), len(p.Privacy), len(p.Hidden), len(p.Refused)) > copyAbove
+		len(p.Ended), len(p.Nodes), len(p.NodeItems), len(p.Storage), len(p.Privacy), len(p.Hidden), len(p.Refused), len(p.Push)) > copyAbove
 }
 
 func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
@@ -122,6 +126,7 @@ func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
 	if len(k.Hidden) > 0 {
 		b.Queue(q.removeHidden, hiddenTable.arrays(k.Hidden)...)
 	}
+	q.queueRemovePush(b, k.Push)
 	if len(k.Refused) > 0 {
 		b.Queue(q.removeRefused, refusedTable.arrays(k.Refused)...)
 	}
@@ -140,6 +145,7 @@ func (q *statements) queuePut(b *pgx.Batch, p *Rows) {
 	queueTable(b, &privacyTable, q.putPrivacy, p.Privacy)
 	queueTable(b, &hiddenTable, q.putHidden, p.Hidden)
 	queueTable(b, &refusedTable, q.putRefused, p.Refused)
+	queueTable(b, &pushTable, q.putPush, p.Push)
 }
 
 func queueTable[R any](b *pgx.Batch, t *table[R], upsert string, rows []R) {
@@ -175,6 +181,7 @@ func (s *Store) commitLarge(ctx context.Context, u *Unit) error {
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &privacyTable, q.putPrivacy, p.Privacy) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &hiddenTable, q.putHidden, p.Hidden) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &refusedTable, q.putRefused, p.Refused) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &pushTable, q.putPush, p.Push) },
 		} {
 			if err := put(); err != nil {
 				return err
