@@ -27,10 +27,11 @@ func (m *Model) sends(a *account, s *Session, verb, to string) {
 		i.askIn, i.from, i.approved = false, false, false
 	}
 	m.part(a, before, b)
-	m.cancelled(a, before, b)
 	if routed {
 		m.receives(b, verb, a)
+		m.refuseDirected(b) // by what b's own lists make of it, before b hears more
 	}
+	m.cancelled(a, before, b)
 	if *i != before {
 		a.push(m, to)
 	}
