@@ -41,6 +41,7 @@ type cli struct {
 	User       userCommand      `cmd:"" help:"Add, list and delete accounts, change passwords."`
 	Apikey     apikeyCommand    `cmd:"" help:"Make, list and revoke API keys for the HTTP door."`
 	Replay     replayCommand    `cmd:"" help:"Verify or rebuild the views from the log; show an account's history."`
+	Generate   generateCommand  `cmd:"" help:"Make up a history: accounts, friendships, days of presence and chat."`
 	Kafka      kafkaCommand     `cmd:"" help:"Serve the embedded Kafka broker, for one machine only."`
 	VersionCmd versionCommand   `cmd:"" name:"version" help:"Print the version."`
 }

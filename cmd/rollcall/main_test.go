@@ -43,6 +43,12 @@ func TestCommandLine(t *testing.T) {
 		{"a domain is no account", "user delete localhost --postgres-url x --kafka-brokers y", exitFailed, "not an account"},
 		{"empty URL", "user list --postgres-url=", exitFailed, "--postgres-url is empty"},
 		{"help tells what is listened on", "edge --help", 0, "0.0.0.0:5223"},
+		{"generate where to", "generate", exitUsage, "kafka"},
+		{"generate says how", "generate clickhouse --help", 0, "--friends"},
+		{"generate with too many friends", "generate clickhouse --accounts 5 --friends 5 --clickhouse-addr x:1", exitFailed, "5 friends: say 0 to 4"},
+		{"generate from no day", "generate clickhouse --start monday --clickhouse-addr x:1", exitFailed, "--start monday"},
+		{"generate with logins nowhere", "generate kafka --logins --kafka-brokers x:1", exitFailed, "--logins needs --postgres-url"},
+		{"generate either way", "generate kafka --add --resume --kafka-brokers x:1", exitUsage, "can't be used together"},
 		{"bad URL", "user list --postgres-url postgres://:bad:port:", exitFailed, "postgres-url"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
