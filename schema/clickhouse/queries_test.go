@@ -27,6 +27,8 @@ WHERE online_from <= '2026-11-24 10:06:30' AND (online_to IS NULL OR online_to >
 		{"chat between two accounts", `SELECT at, direction, body FROM archive
 WHERE owner = 'a@x' AND peer = 'b@x' ORDER BY id DESC LIMIT 50`,
 			"2026-11-24 10:06:20.000000 received hello you; 2026-11-24 10:06:10.000000 sent hello"},
+		{"messages with a word", `SELECT at, peer, body FROM chat_log
+WHERE owner = 'a@x' AND position(words, normalizeUTF8NFKCCasefold('YOU')) > 0 ORDER BY id DESC`, "2026-11-24 10:06:20.000000 b@x hello you"},
 		{"counters of an account", `SELECT * FROM account_counters WHERE account = 'b@x' ORDER BY day DESC LIMIT 30`,
 			"b@x 2026-11-24 1 1 0 0 0"},
 		{"presence spans of an account", `SELECT resource, online_from, online_to, dateDiff('second', online_from, online_to) AS seconds
