@@ -111,6 +111,7 @@ type Server struct {
 	mux     *http.ServeMux
 	// stopping is closed when Run ends: answers that go on for ever end then.
 	stopping chan struct{}
+	kick     chan struct{} // wakes work; holds one
 }
 
 // New gives a Server.
@@ -121,7 +122,7 @@ func New(o Options) (*Server, error) {
 	s := &Server{
 		opts: o, keys: newKeyring(o.Postgres, o.Limits), metrics: newMetrics(o.Registry),
 		writer:   eventlog.NewWriter(o.Appender, fmt.Sprintf("http/%s/%d", o.ID, o.Epoch), o.Partitions),
-		stopping: make(chan struct{}),
+		stopping: make(chan struct{}), kick: make(chan struct{}, 1),
 	}
 	s.table = s.routes()
 	s.mux = http.NewServeMux()
@@ -152,6 +153,8 @@ func (s *Server) Run(ctx context.Context) error {
 		}
 		return fmt.Errorf("httpapi: %w", err)
 	})
+	g.Go(func() error { return s.work(inner) })
+	g.Go(func() error { return s.tidy(inner) })
 	g.Go(func() error {
 		<-inner.Done()
 		close(s.stopping)

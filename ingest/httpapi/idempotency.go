@@ -187,12 +187,3 @@ func (s *Server) settle(apiKey, key string, k *keptAnswer) {
 		s.opts.Logger.Warn("answer not kept for its idempotency key", "err", err)
 	}
 }
-
-// forget removes answers whose day is over.
-func (s *Server) forget(ctx context.Context) error {
-	_, err := s.opts.Postgres.Exec(ctx, `DELETE FROM run.idempotency WHERE created_at < now() - $1::bigint * interval '1 microsecond'`, keptFor.Microseconds())
-	if err != nil {
-		return fmt.Errorf("forget idempotency keys: %w", err)
-	}
-	return nil
-}

@@ -138,7 +138,7 @@ func TestTheDocumentTellsTheRoutes(t *testing.T) {
 				continue
 			}
 			delete(table, name)
-			checkRoute(t, name, r, op)
+			checkRoute(t, name, r, append(slices.Clone(item.Parameters), op.Parameters...), op)
 		}
 	}
 	for name := range table {
@@ -159,9 +159,9 @@ func TestTheDocumentTellsTheRoutes(t *testing.T) {
 	}
 }
 
-func checkRoute(t *testing.T, name string, r *route, op *openapi3.Operation) {
+func checkRoute(t *testing.T, name string, r *route, parameters openapi3.Parameters, op *openapi3.Operation) {
 	in := make(map[string][]string)
-	for _, p := range op.Parameters {
+	for _, p := range parameters {
 		in[p.Value.In] = append(in[p.Value.In], p.Value.Name)
 	}
 	same := func(what string, described, done []string) {

@@ -49,6 +49,9 @@ func (s *Server) routes() []*route {
 	return append([]*route{
 		{method: http.MethodGet, path: "/v1/openapi.json", handle: s.getOpenAPI},
 		{method: http.MethodPost, path: "/v1/messages", scope: SendMessages, body: true, repeat: true, handle: s.postMessages},
+		{method: http.MethodPost, path: "/v1/broadcast", scope: Broadcast, body: true, repeat: true, handle: s.postBroadcast},
+		{method: http.MethodGet, path: "/v1/broadcast/{id}", scope: Broadcast, handle: s.getBroadcast},
+		{method: http.MethodDelete, path: "/v1/broadcast/{id}", scope: Broadcast, handle: s.deleteBroadcast},
 	}, s.readRoutes()...)
 }
 
