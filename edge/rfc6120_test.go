@@ -37,6 +37,7 @@ func TestRFC6120_4_9_3_StreamErrors(t *testing.T) {
 		{"4.9.3.18 a document type declaration", "<!DOCTYPE x [<!ENTITY y 'z'>]>", "restricted-xml"},
 		{"4.9.3.22 bytes that are not UTF-8", "<message><body>\xff</body></message>", "unsupported-encoding"},
 		{"4.9.3.24 an element of the stream", "<stream:features/>", "unsupported-stanza-type"},
+		{"4.9.3.24 a second stream header", "<stream:stream to='example.com' version='1.0' xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>", "unsupported-stanza-type"},
 		{"4.9.3.24 an element that is no stanza", "<pubsub/>", "unsupported-stanza-type"},
 		{"4.9.3.24 of another namespace", "<x xmlns='urn:x'/>", "unsupported-stanza-type"},
 		{"4.9.3.24 authentication again", "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>", "unsupported-stanza-type"},
@@ -100,13 +101,25 @@ func TestRFC6120_4_4_ClosingHandshakes(t *testing.T) {
 	})
 }
 
-func TestRFC6120_4_6_1_WhiteSpace(t *testing.T) {
+func TestRFC6120_11_7_WhiteSpace(t *testing.T) {
 	p := newPlay(t, edge.Options{})
 	p.dial("juliet/balcony")
 	p.send("juliet/balcony", " \n\t\r "+strings.Repeat(" ", 5000))
 	p.expect("juliet/balcony")
 	p.send("juliet/balcony", " <presence/> ")
 	p.expect("juliet/balcony", "presence from=juliet@example.com/balcony")
+}
+
+// What is passed on has no prefix for the content namespace, nor one that was
+// declared outside it.
+func TestRFC6120_4_8_5_Prefixes(t *testing.T) {
+	p := friends(t)
+	p.online("romeo/orchard")
+	p.online("juliet/balcony")
+	p.heard("romeo/orchard")
+	p.send("juliet/balcony", "<c:message xmlns:c='jabber:client' to='romeo@example.com/orchard' id='m'><c:body>x</c:body></c:message>")
+	p.heard("juliet/balcony")
+	p.expect("romeo/orchard", "message id=m from=juliet@example.com/balcony to=romeo@example.com/orchard <body>x</body>")
 }
 
 func TestRFC6120_8_1_Attributes(t *testing.T) {

@@ -276,7 +276,7 @@ func (d *Decoder) Next() (*Stanza, error) {
 	}
 	for {
 		// White space between elements keeps a connection alive and is
-		// no part of anything (RFC 6120, section 4.6.1).
+		// no part of anything (RFC 6120, section 11.7).
 		d.mark()
 		c, err := d.peek()
 		if err != nil {
@@ -339,6 +339,10 @@ func (d *Decoder) stanza() (*Stanza, error) {
 	s.bindings = append(s.bindings, d.scope...)
 	if err = d.startTag(s); err != nil {
 		return nil, err
+	}
+	if !s.tag.empty && s.tag.space == NSStreams && string(s.val[s.tag.local:s.tag.nameEnd]) == "stream" {
+		// Its end may never come.
+		return nil, &StreamError{Condition: UnsupportedStanzaType, Text: "a stream within the stream"}
 	}
 	st := s.stanza()
 	if st.Lang == "" && st.Kind != Other {

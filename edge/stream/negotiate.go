@@ -205,7 +205,8 @@ func (n *negotiation) appendHeader(dst []byte) []byte {
 	var id [16]byte
 	rand.Read(id[:])
 	h := stanza.StreamHeader{From: n.o.Domain, ID: hex.EncodeToString(id[:]), Version: "1.0", Lang: n.lang}
-	if h.Lang == "" {
+	// What the server has to say is English (section 4.7.4).
+	if language, _, _ := strings.Cut(h.Lang, "-"); !strings.EqualFold(language, "en") {
 		h.Lang = "en"
 	}
 	if !n.from.IsZero() {

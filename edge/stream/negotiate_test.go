@@ -147,6 +147,7 @@ func TestRefusedBeforeAuthentication(t *testing.T) {
 		{"stanza before authentication", clientHeader + "<message/>", stanza.StreamNotAuthorized},
 		{"iq before authentication", clientHeader + "<iq type='get' id='1'><ping xmlns='urn:xmpp:ping'/></iq>", stanza.StreamNotAuthorized},
 		{"unknown element", clientHeader + "<a xmlns='urn:x'/>", stanza.UnsupportedStanzaType},
+		{"a second header", clientHeader + h("to='example.org' version='1.0'"+ns), stanza.UnsupportedStanzaType},
 		{"wrong domain", h("to='example.com' version='1.0'" + ns), stanza.HostUnknown},
 		{"an account for a domain", h("to='juliet@example.org' version='1.0'" + ns), stanza.HostUnknown},
 		{"no to", h("version='1.0'" + ns), stanza.ImproperAddressing},
@@ -165,8 +166,9 @@ func TestRefusedBeforeAuthentication(t *testing.T) {
 			o, _ := options()
 			c := dial(t, t.Context(), o)
 			c.send(x.in)
-			if _, err := c.d.Open(); err != nil {
-				t.Fatal(err)
+			// RFC 6120, section 4.9.1.3: from is the domain, whatever to was.
+			if h, err := c.d.Open(); err != nil || h.From != "example.org" {
+				t.Fatalf("%+v %v", h, err)
 			}
 			c.wantStreamError(x.want)
 		})

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 
@@ -25,6 +26,17 @@ func (c *client) header(attrs string) stanza.StreamHeader {
 	return h
 }
 
+// The server's header comes after an XML declaration of its version alone.
+func TestRFC6120_11_5_Declaration(t *testing.T) {
+	o, _ := options()
+	c := dial(t, t.Context(), o)
+	c.send(clientHeader)
+	got := make([]byte, len("<?xml version='1.0'?><stream:stream "))
+	if _, err := io.ReadFull(c.conn, got); err != nil || string(got) != "<?xml version='1.0'?><stream:stream " {
+		t.Fatalf("%q, %v", got, err)
+	}
+}
+
 // Rules of RFC 6120 for a stream's beginning, by section.
 func TestRFC6120Headers(t *testing.T) {
 	o, _ := options()
@@ -36,9 +48,11 @@ func TestRFC6120Headers(t *testing.T) {
 	}
 	for _, x := range []struct{ name, attrs, to, lang string }{
 		{"4.7.1 no from, no to", " version='1.0'", "", "en"},
-		{"4.7.1 to is the bare JID of from", " from='juliet@example.org' version='1.0'", "juliet@example.org", "en"},
-		{"4.7.1 of a full JID, too", " from='juliet@example.org/balcony' version='1.0'", "juliet@example.org", "en"},
-		{"4.7.4 the client's language", " xml:lang='it' version='1.0'", "", "it"},
+		{"4.7.2 to is the bare JID of from", " from='juliet@example.org' version='1.0'", "juliet@example.org", "en"},
+		{"4.7.2 of a full JID, too", " from='juliet@example.org/balcony' version='1.0'", "juliet@example.org", "en"},
+		{"4.7.3 an id of the client's", " id='mine' version='1.0'", "", "en"},
+		{"4.7.4 the client's language", " xml:lang='en-GB' version='1.0'", "", "en-GB"},
+		{"4.7.4 a language that the server has not", " xml:lang='it' version='1.0'", "", "en"},
 		{"4.7.5 a higher minor version", " version='1.10'", "", "en"},
 		{"4.7.5 a higher major version", " version='11.0'", "", "en"},
 		{"4.7.5 leading zeros", " version='01.00'", "", "en"},
@@ -46,7 +60,7 @@ func TestRFC6120Headers(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			c := connect(t)
 			h := c.header(x.attrs)
-			if h.To != x.to || h.Lang != x.lang || h.From != "example.org" || h.Version != "1.0" {
+			if h.To != x.to || h.Lang != x.lang || h.From != "example.org" || h.Version != "1.0" || len(h.ID) < 16 {
 				t.Fatalf("%+v", h)
 			}
 			c.next("features")
@@ -96,7 +110,7 @@ func TestRFC6120Headers(t *testing.T) {
 
 func TestRFC6120STARTTLS(t *testing.T) {
 	const starttls = "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"
-	t.Run("5.4.2.1 TLS within TLS fails, and the stream is closed", func(t *testing.T) {
+	t.Run("5.4.2.2 TLS within TLS fails, and the stream is closed", func(t *testing.T) {
 		o, _ := options()
 		c := dial(t, t.Context(), o)
 		if f := c.startTLS(0); f.Child(stanza.NSTLS, "starttls") != nil {

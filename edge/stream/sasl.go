@@ -76,6 +76,16 @@ func appendNames(out []byte, mechanisms []string) []byte {
 // that the stream cannot go on.
 func (n *negotiation) auth(ctx context.Context, st *stanza.Stanza) (done bool, err error) {
 	account, final, err := n.classic(ctx, st)
+	for again := new(anotherAuth); errors.As(err, &again); {
+		if n.failures++; n.failures >= n.o.MaxFailures {
+			return true, tooManyFailures
+		}
+		account, final, err = n.classic(ctx, again.st)
+	}
+	// Section 6.4.6: the stream's from, if it came under TLS, is who that is.
+	if err == nil && n.secure != nil && !n.from.IsZero() && n.from != account {
+		err = invalidAuthzid
+	}
 	var f saslFailure
 	if errors.As(err, &f) {
 		return false, n.failure(classic, f)
@@ -94,6 +104,14 @@ func (n *negotiation) auth(ctx context.Context, st *stanza.Stanza) (done bool, e
 	}
 	return true, n.write(out)
 }
+
+// anotherAuth is an <auth/> that came while an exchange was under way: it takes
+// that one's place (RFC 6120, section 6.4.2).
+type anotherAuth struct{ st *stanza.Stanza }
+
+func (*anotherAuth) Error() string { return "SASL exchange begun anew" }
+
+var tooManyFailures = &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "too many failed authentications"}
 
 // classic runs the exchange that <auth/> begins.
 func (n *negotiation) classic(ctx context.Context, st *stanza.Stanza) (account jid.Bare, final string, err error) {
@@ -128,7 +146,7 @@ func (n *negotiation) failure(p profile, f saslFailure) error {
 	}
 	n.say([]byte("<failure xmlns='" + string(p) + "'>" + condition + "</failure>"))
 	if n.failures++; n.failures >= n.o.MaxFailures {
-		return &stanza.StreamError{Condition: stanza.PolicyViolation, Text: "too many failed authentications"}
+		return tooManyFailures
 	}
 	return nil
 }
@@ -175,6 +193,8 @@ func (n *negotiation) challenge(p profile, data string) (string, error) {
 		return p.decode(st.Text())
 	case st.Is(string(p), "abort"):
 		return "", aborted
+	case p == classic && st.Is(string(p), "auth"):
+		return "", &anotherAuth{st}
 	case st.Kind != stanza.Other, p == sasl2: // XEP-0388, section 2.4
 		return "", &stanza.StreamError{Condition: stanza.StreamNotAuthorized, Text: "authenticate first"}
 	}

@@ -139,3 +139,37 @@ func TestKeys(t *testing.T) {
 		}
 	}
 }
+
+// A new attempt takes the place of one that is under way.
+func TestRFC6120_6_4_2_AnotherHandshake(t *testing.T) {
+	o, _ := options()
+	c := dial(t, t.Context(), o)
+	c.startTLS(0)
+	c.ask(auth("SCRAM-SHA-256", "n,,n=romeo,r=abcdefgh"), "challenge")
+	c.ask(auth("SCRAM-SHA-1", "n,,n=nurse,r=abcdefgh"), "challenge")
+	c.ask(auth("PLAIN", "\x00juliet\x00capulet"), "success")
+
+	// Not without end.
+	c = dial(t, t.Context(), o)
+	c.startTLS(0)
+	for range 5 {
+		c.ask(auth("SCRAM-SHA-256", "n,,n=romeo,r=abcdefgh"), "challenge")
+	}
+	c.send(auth("SCRAM-SHA-256", "n,,n=romeo,r=abcdefgh"))
+	c.wantStreamError(stanza.PolicyViolation)
+}
+
+// Who names itself in the header of its stream under TLS is nobody else.
+func TestRFC6120_6_4_6_From(t *testing.T) {
+	for from, want := range map[string]string{"juliet@example.org": "success", "romeo@example.org": "failure"} {
+		o, _ := options()
+		o.Direct = true
+		c := dial(t, t.Context(), o)
+		c.handshake(0)
+		c.header(" from='" + from + "' version='1.0'")
+		c.next("features")
+		if e := c.ask(auth("PLAIN", plain), want); want == "failure" && e.Child(stanza.NSSASL, "invalid-authzid") == nil {
+			t.Errorf("%s", e.Bytes())
+		}
+	}
+}
