@@ -14,7 +14,7 @@ import (
 // maxChanges bounds how many changes one run can make.
 const maxChanges = 1 << 20
 
-// changes measures status changes on their way to the contacts: change n has
+// changes measures status changes, or messages, on their way: change n has
 // the stanza id s<n>. It counts what is heard between start and stop.
 type changes struct {
 	began   time.Time

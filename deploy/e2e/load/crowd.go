@@ -171,6 +171,12 @@ func (w *crowd) hear(s *session, k kind, tag []byte, now time.Time) {
 	switch k {
 	case presence:
 		w.hearPresence(s.index, m, tag, now)
+	case message:
+		if string(attr(tag, " type=")) == "error" {
+			w.failed(fmt.Errorf("%s got <%s>", w.name(s.index), tag))
+			return
+		}
+		w.heard(tag, now)
 	case iq:
 		id := attr(tag, " id=")
 		switch {
@@ -234,6 +240,11 @@ func (w *crowd) hearPresence(user int, m *member, tag []byte, now time.Time) {
 			}
 		}
 	}
+	w.heard(tag, now)
+}
+
+// heard counts a stanza by its id, s<n>, if something is measured.
+func (w *crowd) heard(tag []byte, now time.Time) {
 	if on := w.on.Load(); on != nil {
 		if id := attr(tag, " id="); len(id) > 1 && id[0] == 's' {
 			if n, ok := number(id[1:]); ok {

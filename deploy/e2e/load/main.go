@@ -29,6 +29,7 @@ type cli struct {
 
 	Prepare    prepareCommand    `cmd:"" help:"Make accounts and friendships; the other scenarios do so where they are missing."`
 	Status     statusCommand     `cmd:"" help:"How long a status change takes to a contact's socket, at a fixed rate."`
+	Chat       chatCommand       `cmd:"" help:"How long a message takes to a friend's socket, at a fixed rate."`
 	Deliveries deliveriesCommand `cmd:"" help:"How many deliveries a second with so many changes in flight."`
 	Storm      stormCommand      `cmd:"" help:"Everybody logs in at once."`
 	Idle       idleCommand       `cmd:"" help:"Memory of an idle connection."`
