@@ -90,6 +90,9 @@ func (c *component) takeIQ(st *stanza.Stanza, from, to jid.JID) error {
 	case to.Local() != "" && to.IsFull():
 		return c.passOn(st, from, to)
 	case !asks:
+		if to.Local() == "" {
+			c.server.pusher.answered(st)
+		}
 		return nil
 	case to.Local() != "" || to.IsFull() || st.Type != "get":
 	case payload.Is(stanza.NSPing, "ping"):
@@ -110,6 +113,9 @@ func (c *component) answer(st *stanza.Stanza, payload []byte) {
 // takeMessage appends the component's message to its recipient's history, as
 // a client's.
 func (c *component) takeMessage(st *stanza.Stanza, from, to jid.JID) {
+	if node, ok := revoked(st.Inner, to.Bare().String()); ok && c.server.pushes() {
+		c.append(st, to.Bare(), &event.Event{Kind: &event.Event_PushDisabled{PushDisabled: &event.PushDisabled{Service: from.String(), Node: node}}})
+	}
 	m := st.Message()
 	kind := messageTypes[m.Type]
 	content, _ := contentOf(st.Inner)

@@ -152,6 +152,9 @@ type Options struct {
 	// Components say what may connect as a component (XEP-0114).
 	Components ComponentOptions
 
+	// Push says how push services are told that messages wait (XEP-0357).
+	Push PushOptions
+
 	// Stream says how connections are negotiated. Its Domain, Direct and
 	// After.Bytes are filled in.
 	Stream stream.Options
@@ -203,6 +206,7 @@ func (o *Options) check() error {
 	num(&o.MaxResources, 20)
 	o.Limits.fill()
 	o.Components.fill()
+	o.Push.fill()
 	num(&o.MaxStanza, 256<<10)
 	num(&o.MaxUnbound, 1024)
 	num(&o.MaxArchiving, 16)
@@ -240,6 +244,9 @@ func (o *Options) check() error {
 		case l.Web && !l.Direct && !o.Stream.InsecureAuth:
 			return fmt.Errorf("edge: on %s, without TLS, nobody could log in", l.Address)
 		}
+	}
+	if err := o.Push.check(); err != nil {
+		return err
 	}
 	return o.Web.check()
 }

@@ -47,6 +47,7 @@ type Server struct {
 	archiving chan struct{} // a token for each query of an archive that is read
 
 	components components
+	pusher     *pusher
 
 	listeners []net.Listener
 	ctx       context.Context // ends with Run
@@ -90,6 +91,7 @@ func New(o Options) (*Server, error) {
 		soft: o.SoftOutbound, hard: o.HardOutbound, timeout: o.WriteTimeout, metrics: s.metrics,
 		overflow: append(slow.AppendTo(nil), stanza.StreamEnd...),
 	}
+	s.pusher = newPusher(s)
 	s.components.limits = s.limits
 	s.components.limits.soft, s.components.limits.hard = o.Components.Outbound, o.Components.Outbound
 	for i := range o.Partitions {
@@ -138,6 +140,13 @@ func (s *Server) Run(ctx context.Context) error {
 		defer s.readers.Done()
 		s.tick(s.ctx)
 	}()
+	if s.pushes() {
+		s.readers.Add(1)
+		go func() {
+			defer s.readers.Done()
+			s.pusher.run(s.ctx)
+		}()
+	}
 	var err error
 	select {
 	case <-ctx.Done():

@@ -49,6 +49,8 @@ func init() {
 			get: (*session).register, set: (*session).register, at: atServer | atSelf, feature: stanza.NSRegister,
 			on: func(s *Server) bool { return s.opts.Accounts != nil },
 		},
+		{stanza.NSPush, "enable"}:         {set: (*session).enablePush, at: atSelf, feature: stanza.NSPush, on: (*Server).pushes},
+		{stanza.NSPush, "disable"}:        {set: (*session).disablePush, at: atSelf, on: (*Server).pushes},
 		{stanza.NSCarbons, "enable"}:      {set: (*session).enableCarbons, at: atSelf},
 		{stanza.NSCarbons, "disable"}:     {set: (*session).disableCarbons, at: atSelf},
 		{stanza.NSBlocking, "blocklist"}:  {get: (*session).getBlockList, at: atSelf, feature: stanza.NSBlocking},

@@ -57,6 +57,7 @@ func (h *House) Open(o edge.Options) (*Edge, error) {
 	} else if o.Archive == NoArchive {
 		o.Archive = nil
 	}
+	o.Push.Jobs = jobs{h}
 	if o.Grace == 0 {
 		o.Grace = -1 // who breaks off is gone
 	}

@@ -54,6 +54,7 @@ type House struct {
 	purged  map[jid.Bare]int64           // highest version of a tombstone that is gone
 	recent  map[jid.Bare]*message.Recent // messages that were copied
 	learned map[string][]string          // capabilities, by hash and ver
+	pushes  []told                       // what push services are to be told
 	doubts  map[jid.Bare]*doubted        // nil: nothing is ever in doubt
 
 	archive Archive
@@ -252,6 +253,7 @@ func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (
 	}
 	h.archive.Add(s.Account, offset, e)
 	h.route(p, offset, s, before, func() { h.audience(p, offset, s, private, policy, e) }, e)
+	h.pushed(s)
 	s.Changes.Reset()
 	return caused
 }

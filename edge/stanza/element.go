@@ -93,6 +93,9 @@ func (e *Element) ChildText(space, local string) string {
 // AppendTo appends the element as canonical XML.
 func (e *Element) AppendTo(dst []byte) []byte { return e.appendTo(dst, NSClient) }
 
+// AppendIn appends the element as canonical XML inside one of a namespace.
+func (e *Element) AppendIn(dst []byte, parent string) []byte { return e.appendTo(dst, parent) }
+
 // Bytes gives the element as canonical XML.
 func (e *Element) Bytes() []byte { return e.AppendTo(nil) }
 

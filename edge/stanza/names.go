@@ -60,7 +60,10 @@ const (
 	NSPubError  = NSPubSub + "#errors"
 	NSPubConfig = NSPubSub + "#node_config"
 	NSPubOption = NSPubSub + "#publish-options"
+	NSPush      = "urn:xmpp:push:0"
 	nsXMLNS     = "http://www.w3.org/2000/xmlns/"
+
+	NSPushSummary = "urn:xmpp:push:summary"
 )
 
 // known holds the strings that nearly all stanzas are made of, so that
