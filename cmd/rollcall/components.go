@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/schema/jid"
@@ -15,6 +16,16 @@ type componentFlags struct {
 	ListenComponents string `help:"Take connections of components (XEP-0114) here, in the clear: on an address that only they reach; empty: nowhere." placeholder:"HOST:PORT"`
 	ComponentsFile   string `help:"The components: a line DOMAIN=SECRET for each; the same on every edge, whichever they connect to." type:"path" placeholder:"FILE"`
 	ComponentRate    int    `help:"Stanzas that a component may send a second, for long; -1: no limit." default:"5000"`
+}
+
+type pushFlags struct {
+	PushBody   bool          `help:"Tell push services (XEP-0357) what the last message says, not only who sent it."`
+	PushAnswer time.Duration `help:"How long a push service's answer is waited for before it is told again." default:"30s"`
+	PushFor    time.Duration `help:"How long a push service is tried to be told of a message." default:"24h"`
+}
+
+func (f *pushFlags) options(jobs edge.Pushes) edge.PushOptions {
+	return edge.PushOptions{Jobs: jobs, Body: f.PushBody, AnswerIn: f.PushAnswer, For: f.PushFor}
 }
 
 // options gives the components of a server of domain.

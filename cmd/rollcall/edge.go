@@ -15,6 +15,7 @@ import (
 	"github.com/rollcall/rollcall/edge/archive"
 	"github.com/rollcall/rollcall/edge/link"
 	"github.com/rollcall/rollcall/edge/published"
+	"github.com/rollcall/rollcall/edge/pushes"
 	"github.com/rollcall/rollcall/edge/rosters"
 	"github.com/rollcall/rollcall/edge/sessions"
 	"github.com/rollcall/rollcall/edge/stream"
@@ -43,6 +44,7 @@ type edgeCommand struct {
 	archiveFlags
 	limitFlags
 	componentFlags
+	pushFlags
 
 	Grace     time.Duration `help:"How long contacts hear nothing of a connection that broke: its client may come back. 0: they hear at once." default:"10s"`
 	ResumeFor time.Duration `help:"How long the stream of a broken connection may be resumed (XEP-0198); 0: not at all." default:"5m"`
@@ -108,7 +110,7 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 		Log: writer, Lease: keeper, Links: links,
 		Rosters: reader, Accounts: store, Sessions: sessions.New(r.pool, r.offsets), Published: published.New(r.pool),
 		Archive: archived, MaxArchiving: maxArchiving,
-		Stream: negotiate, Version: version, Components: components,
+		Stream: negotiate, Version: version, Components: components, Push: c.pushFlags.options(pushes.New(r.pool)),
 		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza, Limits: c.limits(),
 		Grace: off(c.Grace), ResumeFor: off(c.ResumeFor),
 		Logger: r.log, Registry: r.admin.registry,
