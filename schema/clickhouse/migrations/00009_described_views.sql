@@ -1,4 +1,6 @@
--- The views of 00001 and 00003 again, with comments on their columns.
+-- The views of 00001 and 00003 again, with comments on their columns. Steps are
+-- subqueries: an alias is written out wherever it is used, and such a query
+-- takes longer to plan than to run for one account.
 
 -- +goose Up
 
@@ -54,16 +56,19 @@ AS WITH
             minIf((offset, at), change = 'closed') AS closed
         FROM presence_change WHERE change != 'bound' GROUP BY account, resource, binding
     )
-SELECT b.account AS account, b.resource AS resource, b.binding AS binding, b.edge AS edge, b.epoch AS epoch,
-    b.offset AS bound_offset, b.at AS bound_at,
-    arraySort(arrayFilter(e -> e.1 > b.offset, [b.replaced, s.closed, l.lost]))[1] AS ended,
+SELECT account, resource, binding, edge, epoch, bound_offset, bound_at, ended,
     ended.1 AS ended_offset,
     if(ended.1 = 0, NULL, ended.2) AS ended_at,
-    -- What it said, in order: offset, time, whether available.
-    arraySort(arrayFilter(p -> ended.1 = 0 OR p.1 < ended.1, s.presence)) AS presence
-FROM bindings AS b
-LEFT JOIN steps AS s ON s.account = b.account AND s.resource = b.resource AND s.binding = b.binding
-ASOF LEFT JOIN losses AS l ON l.partition = b.partition AND l.edge = b.edge AND l.epoch >= b.epoch
+    arraySort(arrayFilter(p -> ended.1 = 0 OR p.1 < ended.1, said)) AS presence
+FROM
+(
+    SELECT b.account AS account, b.resource AS resource, b.binding AS binding, b.edge AS edge, b.epoch AS epoch,
+        b.offset AS bound_offset, b.at AS bound_at, s.presence AS said,
+        arraySort(arrayFilter(e -> e.1 > b.offset, [b.replaced, s.closed, l.lost]))[1] AS ended
+    FROM bindings AS b
+    LEFT JOIN steps AS s ON s.account = b.account AND s.resource = b.resource AND s.binding = b.binding
+    ASOF LEFT JOIN losses AS l ON l.partition = b.partition AND l.edge = b.edge AND l.epoch >= b.epoch
+)
 COMMENT 'Sessions and when each ended: at the first of its own close, the next binding of its resource and the loss of its edge';
 
 -- When each session was available. A span begins with the first available
@@ -81,11 +86,14 @@ CREATE OR REPLACE VIEW presence_spans
 AS SELECT account, resource, binding, edge, span.1 AS online_from, span.2 AS online_to
 FROM
 (
-    WITH
-        arrayFilter((p, i) -> p.3 != (i > 1 AND presence[i - 1].3), presence, arrayEnumerate(presence)) AS turns
     SELECT account, resource, binding, edge,
         arrayJoin(arrayMap(i -> (turns[i].2, if(i < length(turns), turns[i + 1].2, ended_at)), range(1, length(turns) + 1, 2))) AS span
-    FROM sessions
+    FROM
+    (
+        SELECT account, resource, binding, edge, ended_at,
+            arrayFilter((p, i) -> p.3 != (i > 1 AND presence[i - 1].3), presence, arrayEnumerate(presence)) AS turns
+        FROM sessions
+    )
 )
 COMMENT 'From when to when a session was available';
 
@@ -103,9 +111,9 @@ AS SELECT account, day,
         toUnixTimestamp64Micro(least(until, toDateTime64(day + 1, 6, 'UTC')))) / 1000000 AS seconds
 FROM
 (
-    SELECT account, online_from, greatest(online_from, ifNull(online_to, now64(6, 'UTC'))) AS until,
+    SELECT account, online_from, until,
         arrayJoin(arrayMap(n -> toDate(online_from, 'UTC') + n, range(toUInt32(toDate(until, 'UTC') - toDate(online_from, 'UTC') + 1)))) AS day
-    FROM presence_spans
+    FROM (SELECT account, online_from, greatest(online_from, ifNull(online_to, now64(6, 'UTC'))) AS until FROM presence_spans)
 )
 GROUP BY account, day
 COMMENT 'How long an account was online on a day';
@@ -137,3 +145,25 @@ FROM
     ORDER BY minute WITH FILL STEP toIntervalMinute(1) INTERPOLATE (online, peak AS online)
 )
 COMMENT 'How many resources were online in a minute';
+
+-- What 00005 has as views, with comments; the columns of one with a parameter
+-- take none.
+ALTER TABLE archive MODIFY COMMENT 'Conversations, one row for each owner, without what is withheld';
+
+ALTER TABLE archive
+    COMMENT COLUMN owner 'bare JID whose copy this is',
+    COMMENT COLUMN id 'the archive id: the offset in the history of the owner',
+    COMMENT COLUMN partition 'of the topic account, where that history is',
+    COMMENT COLUMN at 'when it was accepted',
+    COMMENT COLUMN direction 'received or sent, by the owner; what one sends to oneself is received',
+    COMMENT COLUMN peer 'bare JID of the other side',
+    COMMENT COLUMN peer_resource 'of the sender, or as addressed',
+    COMMENT COLUMN resource 'of the owner: as addressed, or that of the sender',
+    COMMENT COLUMN message_type 'normal, chat, groupchat: RFC 6121, section 5.2.2',
+    COMMENT COLUMN stanza_id 'id of the message_accepted: the same in both copies',
+    COMMENT COLUMN origin_id 'the id that the client of the sender gave it (XEP-0359)',
+    COMMENT COLUMN message_id 'the id attribute that the sender gave it',
+    COMMENT COLUMN body 'what was said, without xml:lang or in the language of the stanza',
+    COMMENT COLUMN raw 'the record, whose message holds the whole payload';
+
+ALTER TABLE archive_of MODIFY COMMENT 'The same for one owner, archive_of(owner = ''juliet@localhost''): as fast as the key';
