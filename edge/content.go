@@ -25,6 +25,8 @@ func contentOf(inner []byte) (c message.Content, claims bool) {
 				c.Store = true
 			case "no-store":
 				c.NoStore = true
+			case "no-permanent-store":
+				c.NoArchive = true
 			case "no-copy":
 				c.NoCopy = true
 			}
@@ -34,6 +36,9 @@ func contentOf(inner []byte) (c message.Content, claims bool) {
 			c.Messaging, c.Other = true, true
 		case stanza.NSStanzaID:
 			claims = claims || local == "stanza-id"
+			if local == "origin-id" && c.OriginID == "" {
+				c.OriginID = child.Attr("id")
+			}
 		case stanza.NSDelay:
 			claims = true
 		case stanza.NSCarbons:

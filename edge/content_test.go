@@ -31,6 +31,7 @@ func TestContent(t *testing.T) {
 		{"XEP-0334 4.4 store", "<composing xmlns='http://jabber.org/protocol/chatstates'/><store xmlns='urn:xmpp:hints'/>", true, message.AllCopies},
 		{"XEP-0334 4.3 no-copy", body + "<no-copy xmlns='urn:xmpp:hints'/>", true, message.NoCopies},
 		{"XEP-0280 9 private", body + "<private xmlns='urn:xmpp:carbons:2'/>", true, message.NoCopies},
+		{"XEP-0334 4.1 no-permanent-store of another namespace", body + "<no-permanent-store/>", true, message.AllCopies},
 		{"a hint of another namespace", body + "<no-store/><no-copy xmlns='urn:x'/><private xmlns='urn:xmpp:hints'/>", true, message.AllCopies},
 		{"XEP-0249 invitation", "<x xmlns='jabber:x:conference' jid='r@c'/>", true, message.AllCopies},
 		{"XEP-0045 7.8.2 mediated invitation", "<x xmlns='http://jabber.org/protocol/muc#user'><password>p</password><invite from='a@x'><reason>r</reason></invite></x>", true, message.AllCopies},

@@ -11,6 +11,7 @@ import (
 type Limits struct {
 	Roster   int // items of a roster; 5000
 	Pending  int // requests to subscribe that wait for an account, of contacts outside its roster; 1000
+	Waiting  int // messages that wait for an account that takes none; 1000
 	Directed int // targets of directed presence of a session; 500
 	Asking   int // iqs of a session that are not answered yet; 256
 	Archive  int // queries of archives, of an account here, that are not answered yet; 64
@@ -27,7 +28,7 @@ func (l *Limits) fill() {
 		n   *int
 		def int
 	}{
-		{&l.Roster, 5000}, {&l.Pending, 1000}, {&l.Directed, 500}, {&l.Asking, 256}, {&l.Archive, 64},
+		{&l.Roster, 5000}, {&l.Pending, 1000}, {&l.Waiting, 1000}, {&l.Directed, 500}, {&l.Asking, 256}, {&l.Archive, 64},
 		{&l.StanzaRate, 200}, {&l.StanzaBurst, 4000}, {&l.ByteRate, 256 << 10}, {&l.ByteBurst, 4 << 20},
 	} {
 		if *d.n == 0 {
@@ -42,6 +43,7 @@ func (l *Limits) fill() {
 // What goes with events, where 0 is no limit.
 func (l *Limits) items() uint32    { return uint32(max(l.Roster, 0)) }
 func (l *Limits) requests() uint32 { return uint32(max(l.Pending, 0)) }
+func (l *Limits) waiting() uint32  { return uint32(max(l.Waiting, 0)) }
 func (l *Limits) targets() uint32  { return uint32(max(l.Directed, 0)) }
 
 // asksTooMuch tells whether the session has as many requests open as it may.

@@ -42,8 +42,10 @@ func TestMessagesPassUnchanged(t *testing.T) {
 			p.dial("juliet/balcony")
 			p.dial("juliet/chamber")
 			p.copy("juliet/chamber")
-			said := func(to string) string {
-				return fmt.Sprintf("<message id='m1' to='%s' %s>%s</message>", to, c.attributes, c.inner)
+			var inners []string
+			said := func(to string) string { // each time under another origin-id: else it is a copy
+				inners = append(inners, strings.ReplaceAll(c.inner, "id='o1'", fmt.Sprintf("id='o%d'", len(inners))))
+				return fmt.Sprintf("<message id='m1' to='%s' %s>%s</message>", to, c.attributes, inners[len(inners)-1])
 			}
 			same := func(how string, st *stanza.Stanza, inner, extra string) {
 				t.Helper()
@@ -54,7 +56,7 @@ func TestMessagesPassUnchanged(t *testing.T) {
 				if lang == "" {
 					lang = "en" // the stream's
 				}
-				if st.ID != "m1" || st.Type != kind || st.Lang != lang || !strings.HasPrefix(inner, c.inner+extra) {
+				if st.ID != "m1" || st.Type != kind || st.Lang != lang || !strings.HasPrefix(inner, inners[len(inners)-1]+extra) {
 					t.Errorf("%s: id %q, type %q, lang %q, %s", how, st.ID, st.Type, st.Lang, inner)
 				}
 			}
@@ -95,8 +97,8 @@ func TestMessagesPassUnchanged(t *testing.T) {
 			if len(all) != copies {
 				t.Errorf("%d copies, want %d", len(all), copies)
 			}
-			for _, st := range all {
-				if !strings.Contains(string(st.Inner), ">"+c.inner+"<stanza-id xmlns='urn:xmpp:sid:0' by='juliet@example.com' id='") {
+			for i, st := range all {
+				if !strings.Contains(string(st.Inner), ">"+inners[i]+"<stanza-id xmlns='urn:xmpp:sid:0' by='juliet@example.com' id='") {
 					t.Errorf("copy: %s", st.Inner)
 				}
 			}

@@ -30,6 +30,10 @@ func typeName(t event.MessageType) string {
 	return ""
 }
 
+// maxOriginID is how many bytes the id may have that a client gives its message
+// (XEP-0359 names no limit; clients use UUIDs).
+const maxOriginID = 256
+
 // takeMessage appends the client's message to its recipient's history (RFC
 // 6121, section 5; RFC 6120, section 10.3: without a to it is for oneself).
 func (s *session) takeMessage(st *stanza.Stanza) {
@@ -53,13 +57,21 @@ func (s *session) takeMessage(st *stanza.Stanza) {
 		s.fail(st, stanza.NewError(stanza.PolicyViolationStanza, "a client makes no copies of messages"))
 		return
 	}
+	if len(content.OriginID) > maxOriginID {
+		s.fail(st, stanza.NewError(stanza.NotAcceptable, "the origin-id is longer than "+strconv.Itoa(maxOriginID)+" bytes"))
+		return
+	}
 	msg := &event.Message{
 		Type: kind, Id: st.ID, Lang: st.Lang, Body: m.Body, Payload: inner,
 		Storable: message.Storable(message.Type(kind), content),
 		Copies:   event.Copies(message.Copied(message.Type(kind), content)),
+		OriginId: content.OriginID, Archive: event.Archive_ARCHIVE_NO,
+	}
+	if message.Archivable(message.Type(kind), content) {
+		msg.Archive = event.Archive_ARCHIVE_YES
 	}
 	e := s.stamp(&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{
-		From: s.full, Resource: to.Resource(), Message: msg,
+		From: s.full, Resource: to.Resource(), Message: msg, MaxWaiting: s.server.opts.Limits.waiting(),
 	}}})
 	s.append(to.Bare(), e, func(err error) {
 		if err != nil {

@@ -23,7 +23,9 @@ func (p *partition) event(offset int64, name string, e *event.Event) {
 	case *event.Event_MessageSent:
 		p.sent(offset, name, e, k.MessageSent)
 	case *event.Event_Delivered:
-		p.delivered(name, k.Delivered)
+		p.settled(name, k.Delivered.GetOffset())
+	case *event.Event_MessageExpired:
+		p.settled(name, k.MessageExpired.GetOffset())
 	case *event.Event_ResourceBound:
 		p.bound(offset, name, e, k.ResourceBound)
 	case *event.Event_ResourceClosed:

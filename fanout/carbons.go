@@ -118,7 +118,7 @@ func (p *partition) repeated() {
 			continue
 		}
 		a := p.accounts[r.key]
-		if _, changed := all.changed[r.key]; changed || a == nil {
+		if _, changed := all.changed[r.key]; changed || a == nil || p.isCopy(a, r.offset, m) {
 			continue
 		}
 		t, from := message.Type(m.GetMessage().GetType()), jid.FromCanonical(m.GetFrom())

@@ -382,7 +382,7 @@ func (w *world) projectAll() {
 // store writes the rows of an account anew.
 func (w *world) store(b *pgx.Batch, n int32, s *account.State) {
 	name := s.Account.String()
-	for _, table := range []string{"account", "resource", "roster_item", "inbox", "directed", "privacy"} {
+	for _, table := range []string{"account", "resource", "roster_item", "inbox", "origins", "directed", "privacy"} {
 		b.Queue(`DELETE FROM views.`+table+` WHERE account = $1`, name)
 	}
 	if s.Exists {
@@ -416,6 +416,10 @@ func (w *world) store(b *pgx.Batch, n int32, s *account.State) {
 		for target := range targets {
 			b.Queue(`INSERT INTO views.directed VALUES ($1,$2,$3)`, name, resource, target)
 		}
+	}
+	if len(s.Origins) > 0 {
+		latest, _ := s.Origins.AppendBinary(nil)
+		b.Queue(`INSERT INTO views.origins VALUES ($1,$2)`, name, latest)
 	}
 	for _, m := range s.Inbox {
 		accepted, err := proto.Marshal(m.Accepted)

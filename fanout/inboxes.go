@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/rollcall/rollcall/schema/message"
 )
 
 // inboxes loads the inboxes of accounts that have got their first resource,
@@ -126,6 +128,7 @@ func (b *inboxes) load(ctx context.Context, due []wantedInbox) error {
 		names[i] = w.account.name
 	}
 	rows := make(map[string][]*stored)
+	origins := make(map[string]message.Origins)
 	created := make(map[string]int64)
 	next := make(map[int32]int64)
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
@@ -155,6 +158,9 @@ func (b *inboxes) load(ctx context.Context, due []wantedInbox) error {
 			}
 			return found.Err()
 		})
+		batch.Queue(`SELECT account, latest FROM views.origins WHERE account = ANY($1)`, names).Query(func(found pgx.Rows) error {
+			return readOrigins(found, func(name string, o message.Origins) { origins[name] = o })
+		})
 		return tx.SendBatch(ctx, batch).Close()
 	})
 	if err != nil {
@@ -170,7 +176,7 @@ func (b *inboxes) load(ctx context.Context, due []wantedInbox) error {
 		if !exists {
 			at = snapshot
 		}
-		w.partition.post(func() { w.partition.loadedInbox(w.account, rows[name], at) })
+		w.partition.post(func() { w.partition.loadedInbox(w.account, rows[name], at, snapshot, origins[name]) })
 	}
 	return nil
 }

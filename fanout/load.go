@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/message"
 	"github.com/rollcall/rollcall/schema/presence"
 	"github.com/rollcall/rollcall/schema/topic"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -100,6 +101,15 @@ func (p *partition) snapshot(ctx context.Context) error {
 				}
 			}
 			return rows.Err()
+		})
+		batch.Queue(`
+			SELECT account, latest FROM views.origins WHERE account IN (SELECT account FROM views.resource WHERE partition = $1)`,
+			p.number).Query(func(rows pgx.Rows) error {
+			return readOrigins(rows, func(name string, o message.Origins) {
+				if a := p.accounts[name]; a != nil {
+					a.origins = o
+				}
+			})
 		})
 		if err := tx.SendBatch(ctx, batch).Close(); err != nil {
 			return err

@@ -16,6 +16,7 @@ type stored struct {
 	offset   int64
 	at       int64
 	accepted *event.MessageAccepted
+	heaps    bool        // nobody was there to take it: only so many may wait
 	chosen   []uuid.UUID // living bindings that it was sent to
 	held     bool        // for nothing but older messages, which are being loaded
 }
@@ -28,11 +29,18 @@ func (p *partition) accepted(offset int64, name string, e *event.Event, m *event
 		return // it waits in Postgres, or bounces
 	}
 	s := &stored{offset: offset, at: e.GetAt(), accepted: m}
+	if p.isCopy(a, offset, m) {
+		return
+	}
 	d := p.routed(offset, a, m)
+	if s.heaps = m.GetMessage().GetStorable() && d.Action == message.Store; s.heaps && full(len(a.inbox), m) {
+		return // its sender has heard it from the fold
+	}
 	storable := m.GetMessage().GetStorable() && (d.Action == message.Deliver || d.Action == message.Store)
 	if storable {
 		a.inbox = append(a.inbox, s)
 		p.waiting[a] = struct{}{}
+		a.remember(offset, m)
 	}
 	// Before the tail has caught up the message may be delivered already: what
 	// is kept is routed then. And nothing overtakes what is still to be loaded.
@@ -131,8 +139,8 @@ func (p *partition) resend(e *peer) {
 	}
 }
 
-// delivered ends the wait of a message.
-func (p *partition) delivered(name string, d *event.Delivered) {
+// settled ends the wait of a message: it is delivered, or expired.
+func (p *partition) settled(name string, offset int64) {
 	a := p.accounts[name]
 	if a == nil {
 		return
@@ -141,9 +149,9 @@ func (p *partition) delivered(name string, d *event.Delivered) {
 		if a.settled == nil {
 			a.settled = make(map[int64]struct{})
 		}
-		a.settled[d.GetOffset()] = struct{}{}
+		a.settled[offset] = struct{}{}
 	}
-	if i, ok := slices.BinarySearchFunc(a.inbox, d.GetOffset(), byOffset); ok {
+	if i, ok := slices.BinarySearchFunc(a.inbox, offset, byOffset); ok {
 		a.inbox = slices.Delete(a.inbox, i, i+1)
 		if len(a.inbox) == 0 {
 			a.inbox = nil
@@ -162,11 +170,12 @@ func byOffset(s *stored, offset int64) int {
 	return 0
 }
 
-// loadedInbox merges what Postgres has of an account's inbox, as of a
-// snapshot that holds everything up to the account's first ResourceBound.
+// loadedInbox merges what Postgres has of an account's inbox and origins, as of
+// a snapshot that holds everything below the offset asOf, up to the account's
+// first ResourceBound at least.
 // What was bound before the account was created, or before the snapshot if
 // there is no account, folds to nothing.
-func (p *partition) loadedInbox(a *acct, rows []*stored, created int64) {
+func (p *partition) loadedInbox(a *acct, rows []*stored, created, asOf int64, origins message.Origins) {
 	if p.accounts[a.name] != a || !a.loading {
 		return
 	}
@@ -179,6 +188,7 @@ func (p *partition) loadedInbox(a *acct, rows []*stored, created int64) {
 	if len(a.resources) == 0 {
 		return
 	}
+	a.judge(rows, asOf, origins)
 	for _, s := range rows {
 		if _, settled := a.settled[s.offset]; settled || s.offset >= p.next {
 			continue // what the tail has not reached will come by it
@@ -189,6 +199,7 @@ func (p *partition) loadedInbox(a *acct, rows []*stored, created int64) {
 	}
 	a.settled = nil
 	if len(a.inbox) == 0 {
+		delete(p.waiting, a)
 		return
 	}
 	p.waiting[a] = struct{}{}

@@ -32,6 +32,7 @@ type metrics struct {
 	conflated  prometheus.Counter
 	overflowed prometheus.Counter
 	untaken    prometheus.Counter
+	copies     prometheus.Counter
 	partitions prometheus.Gauge
 	stopped    prometheus.Gauge
 	edges      prometheus.Gauge
@@ -49,6 +50,8 @@ func newMetrics(r prometheus.Registerer, depth func() float64) *metrics {
 			Name: "rollcall_fanout_overflowed_total", Help: "Streams closed because an edge took too little."}),
 		untaken: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "rollcall_fanout_untaken_dropped_total", Help: "Outputs dropped because an edge did not take them for too long."}),
+		copies: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "rollcall_fanout_message_copies_total", Help: "Messages dropped because the sender's client had sent them before, by their origin id."}),
 		partitions: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "rollcall_fanout_partitions", Help: "Partitions held."}),
 		stopped: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -65,7 +68,7 @@ func newMetrics(r prometheus.Registerer, depth func() float64) *metrics {
 		m.sent[k] = sent.WithLabelValues(name)
 	}
 	if r != nil {
-		r.MustRegister(sent, m.conflated, m.overflowed, m.untaken, m.partitions, m.stopped, m.edges, m.lag, m.behind,
+		r.MustRegister(sent, m.conflated, m.overflowed, m.untaken, m.copies, m.partitions, m.stopped, m.edges, m.lag, m.behind,
 			prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 				Name: "rollcall_fanout_queued", Help: "Frames that wait for edges."}, depth))
 	}

@@ -67,6 +67,7 @@ type acct struct {
 	resources map[string]presence.Resource // without status and payload
 	said      map[string][]byte            // of available resources: the encoded wire.Presence
 	inbox     []*stored                    // by offset
+	origins   message.Origins              // the latest messages, as the fold remembers them
 	loading   bool                         // the inbox in Postgres is not merged yet
 	settled   map[int64]struct{}           // Delivered while loading
 	recent    *message.Recent              // messages it sent and that were copied; nil: none

@@ -31,7 +31,7 @@ func newRouting(t testing.TB) (*partition, [2]*peer) {
 func bindOn(p *partition, offset int64, account, resource, edge string, priority int32) []byte {
 	id := uuid.Must(uuid.NewV7())
 	p.event(offset, account, &event.Event{Id: id[:], Kind: &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{Resource: resource, Edge: edge, Epoch: 1}}})
-	p.loadedInbox(p.accounts[account], nil, 0)
+	p.loadedInbox(p.accounts[account], nil, 0, 0, nil)
 	if priority < 1000 {
 		p.event(offset+1, account, &event.Event{Binding: id[:], Kind: &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{
 			Resource: resource, Presence: &event.Presence{Priority: priority},

@@ -52,6 +52,7 @@ func (c *cache) add(key string, partition int32, s *account.State) *entry {
 func (c *cache) weigh(e *entry) {
 	s := e.state
 	now := 1 + len(s.Roster) + len(s.Resources) + len(s.Inbox) + len(s.Storage) + len(s.Push)
+	now += (len(s.Origins) + 15) / 16
 	for _, n := range s.Nodes {
 		now += 1 + len(n.Items)
 	}

@@ -58,6 +58,9 @@ func (h *House) route(p int32, offset int64, s *account.State, before map[string
 		}}})
 	case *event.Event_MessageAccepted:
 		m := kind.MessageAccepted
+		if _, kept := s.Inbox[offset]; m.GetMessage().GetStorable() && !kept {
+			return // refused, or a copy
+		}
 		d := s.Policy().Route(message.Type(m.GetMessage().GetType()), m.GetResource(), jid.FromCanonical(m.GetFrom()), s.Resources)
 		if s.Exists && (d.Action == message.Deliver || d.Action == message.Store) {
 			defer h.copyReceived(p, offset, s, e, m, d)

@@ -1,13 +1,13 @@
 package history
 
 import (
-	"bytes"
 	"strings"
 	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/event"
 )
 
@@ -90,7 +90,7 @@ func eventRow(partition int32, r *Fetched, e *event.Event, ignored bool) row {
 		ignored: ignored, archived: true, raw: string(r.Value)}
 	w.binding, _ = uuid.FromBytes(e.GetBinding())
 	w.decode(e)
-	if m := message(e); m != nil && !mayArchive(m) {
+	if m := message(e); m != nil && !account.Archived(m) {
 		w.archived, w.body = false, ""
 		w.raw = withoutContent(e)
 	}
@@ -208,17 +208,6 @@ func message(e *event.Event) *event.Message {
 		return k.MessageSent.GetMessage()
 	}
 	return nil
-}
-
-// mayArchive tells whether the content of m may be kept for ever: it may wait
-// in an inbox, so it is neither a headline, an error nor a lone chat state nor
-// has the hint no-store, and it has not the hint no-permanent-store
-// (XEP-0334, section 4).
-func mayArchive(m *event.Message) bool {
-	p := m.GetPayload()
-	hinted := bytes.Contains(p, []byte("urn:xmpp:hints")) &&
-		(bytes.Contains(p, []byte("<no-permanent-store")) || bytes.Contains(p, []byte("<no-store")))
-	return m.GetStorable() && !hinted
 }
 
 // withoutContent gives the bytes of e without what was said. The account folds

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 
 	"github.com/google/uuid"
 
@@ -139,11 +140,19 @@ func (w *Writer) step() {
 	case dice < 86:
 		w.node(a, binding, resource)
 	case dice < 90:
-		w.Event(other, of(&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: full,
-			Message: &event.Message{Type: event.MessageType_MESSAGE_TYPE_CHAT, Id: "m", Body: w.text(), Payload: []byte("<body/>"), Storable: true}}}}))
+		origin := "" // or one of a few, so that some come again
+		if n := w.rand.IntN(8); n > 0 {
+			origin = strconv.Itoa(n)
+		}
+		w.Event(other, of(&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: full, MaxWaiting: 20,
+			Message: &event.Message{Type: event.MessageType_MESSAGE_TYPE_CHAT, Id: "m", Body: w.text(), Payload: []byte("<body/>"), Storable: true, OriginId: origin}}}}))
 	case dice < 94:
 		partition := topic.Partition(a, w.log.Partitions)
 		offset := int64(w.rand.IntN(1 + len(w.log.Records(topic.Account, partition))))
+		if w.rand.IntN(4) == 0 {
+			w.Event(a, &event.Event{Kind: &event.Event_MessageExpired{MessageExpired: &event.MessageExpired{Offset: offset}}})
+			break
+		}
 		w.Event(a, of(&event.Event{Kind: &event.Event_Delivered{Delivered: &event.Delivered{Offset: offset, Resource: resource}}}))
 	case dice < 96:
 		if len(w.last) > 0 {

@@ -157,6 +157,7 @@ func TestVerifyFindsPlantedDifferences(t *testing.T) {
 		{"missing", `DELETE FROM roster_item WHERE ctid = (SELECT min(ctid) FROM roster_item WHERE NOT removed)`, "roster_item", "missing"},
 		{"too much", `INSERT INTO directed SELECT account, 'no such', 'x@localhost' FROM account LIMIT 1`, "directed", "too much"},
 		{"of no account", `INSERT INTO inbox VALUES ('nobody@localhost', 1, gen_random_uuid(), now(), 'a@localhost/x', '', '')`, "inbox", "too much"},
+		{"forgotten", `DELETE FROM origins WHERE ctid = (SELECT min(ctid) FROM origins)`, "origins", "missing"},
 		{"marks", `UPDATE projected SET marks = '' WHERE partition = 1`, "projected", "marks differ"},
 	} {
 		t.Run(plant.name, func(t *testing.T) {

@@ -124,6 +124,7 @@ func (r *Report) compare(o *Options, logged, live *store.Rows) {
 	})
 	compare(r, o, "directed", logged.Directed, live.Directed, func(d store.DirectedRow) store.DirectedRow { return d })
 	compare(r, o, "inbox", logged.Inbox, live.Inbox, func(m store.InboxRow) store.InboxKey { return store.InboxKey{Account: m.Account, Offset: m.Offset} })
+	compare(r, o, "origins", logged.Origins, live.Origins, func(g store.OriginsRow) string { return g.Account })
 	compare(r, o, "ended", logged.Ended, live.Ended, func(e store.EndedRow) store.EndedKey { return store.EndedKey{Account: e.Account, Binding: e.Binding} })
 	compare(r, o, "privacy", logged.Privacy, live.Privacy, func(p store.PrivacyRow) string { return p.Account })
 	compare(r, o, "hidden", logged.Hidden, live.Hidden, func(h store.HiddenRow) store.HiddenRow { return h })

@@ -89,6 +89,7 @@ type Rows struct {
 	Directed  []DirectedRow
 	Ended     []EndedRow
 	Inbox     []InboxRow
+	Origins   []OriginsRow
 	Nodes     []NodeRow
 	NodeItems []NodeItemRow
 	Storage   []StorageRow
@@ -100,7 +101,7 @@ type Rows struct {
 
 // Len is the number of rows.
 func (r *Rows) Len() int {
-	return len(r.Accounts) + len(r.Items) + len(r.Resources) + len(r.Directed) + len(r.Inbox) + len(r.Ended) +
+	return len(r.Accounts) + len(r.Items) + len(r.Resources) + len(r.Directed) + len(r.Inbox) + len(r.Ended) + len(r.Origins) +
 		len(r.Nodes) + len(r.NodeItems) + len(r.Storage) + len(r.Privacy) + len(r.Hidden) + len(r.Refused) + len(r.Push)
 }
 
@@ -112,6 +113,7 @@ type Keys struct {
 	Directed  []ResourceKey // every target of the resource
 	Ended     []EndedKey
 	Inbox     []InboxKey
+	Origins   []string
 	Nodes     []NodeKey
 	NodeItems []NodeItemKey
 	Storage   []StorageKey
@@ -123,7 +125,7 @@ type Keys struct {
 
 // Len is the number of keys.
 func (k *Keys) Len() int {
-	return len(k.Accounts) + len(k.Items) + len(k.Resources) + len(k.Directed) + len(k.Inbox) + len(k.Ended) +
+	return len(k.Accounts) + len(k.Items) + len(k.Resources) + len(k.Directed) + len(k.Inbox) + len(k.Ended) + len(k.Origins) +
 		len(k.Nodes) + len(k.NodeItems) + len(k.Storage) + len(k.Privacy) + len(k.Hidden) + len(k.Refused) + len(k.Push)
 }
 

@@ -107,6 +107,7 @@ VALUES ($1, $2, $3, $4, now())`, at.Partition, at.Next, at.Marks, at.FoldVersion
 			func() error { return copyText(ctx, conn, Shadow+".directed", &directedTable, rows.Directed, "") },
 			func() error { return copyText(ctx, conn, Shadow+".inbox", &inboxTable, rows.Inbox, "") },
 			func() error { return copyText(ctx, conn, Shadow+".ended", &endedTable, rows.Ended, "") },
+			func() error { return copyText(ctx, conn, Shadow+".origins", &originsTable, rows.Origins, "") },
 			func() error { return copyText(ctx, conn, Shadow+".node", &nodeTable, rows.Nodes, "") },
 			func() error { return copyText(ctx, conn, Shadow+".node_item", &nodeItemTable, rows.NodeItems, "") },
 			func() error { return copyText(ctx, conn, Shadow+".storage", &storageTable, rows.Storage, "") },
@@ -157,7 +158,7 @@ AND NOT EXISTS (SELECT FROM pg_class s WHERE s.relnamespace = '`+Shadow+`'::regn
 				return err
 			}
 		}
-		_, err = tx.Exec(ctx, `ANALYZE account, roster_item, resource, directed, ended, inbox, node, node_item, storage, privacy, hidden, refused, push, projected`)
+		_, err = tx.Exec(ctx, `ANALYZE account, roster_item, resource, directed, ended, inbox, origins, node, node_item, storage, privacy, hidden, refused, push, projected`)
 		return err
 	})
 	if err != nil {

@@ -53,6 +53,7 @@ func (u *Unit) Collect(s *account.State, partition int32) {
 			u.Remove.Inbox = append(u.Remove.Inbox, InboxKey{name, offset})
 		}
 	}
+	u.collectOrigins(s)
 	u.collectEnded(s)
 	u.collectNodes(s)
 	u.collectPrivacy(s, partition)
@@ -78,6 +79,7 @@ func (r *Rows) Add(s *account.State, partition int32) {
 	for _, m := range s.Inbox {
 		r.Inbox = append(r.Inbox, inboxRow(name, m))
 	}
+	r.addOrigins(s)
 	for _, e := range s.Ended {
 		r.Ended = append(r.Ended, endedRow(name, e))
 	}
@@ -138,6 +140,7 @@ func (s *Store) Load(ctx context.Context, accounts []jid.Bare) (map[string]*acco
 	readInto(b, &directedTable, s.sql.loadDirected, &rows.Directed, names)
 	readInto(b, &endedTable, s.sql.loadEnded, &rows.Ended, names)
 	readInto(b, &inboxTable, s.sql.loadInbox, &rows.Inbox, names)
+	readInto(b, &originsTable, s.sql.loadOrigins, &rows.Origins, names)
 	readInto(b, &nodeTable, s.sql.loadNodes, &rows.Nodes, names)
 	readInto(b, &nodeItemTable, s.sql.loadNodeItems, &rows.NodeItems, names)
 	readInto(b, &storageTable, s.sql.loadStorage, &rows.Storage, names)
@@ -214,6 +217,9 @@ func (r *Rows) fill(states map[string]*account.State) error {
 			return fmt.Errorf("message at %d of %s: %w", m.Offset, m.Account, err)
 		}
 		s.Inbox[m.Offset] = account.Stored{Offset: m.Offset, ID: m.ID, At: at(m.At), Accepted: accepted}
+	}
+	if err := r.fillOrigins(states); err != nil {
+		return err
 	}
 	r.fillEnded(states)
 	r.fillNodes(states)

@@ -42,6 +42,7 @@ func unit(n, round int, from, to int64) *Unit {
 		u.Put.Ended = append(u.Put.Ended, EndedRow{name, uuid.UUID{byte(i), byte(len(text))}, uuid.UUID{7}, text, 1, 5, text, i%2 == 0, strings.Repeat(text, 1-i%2), 9, 1_790_000_000_000_005, i%2 == 0})
 		u.Put.Directed = append(u.Put.Directed, DirectedRow{name, "r", "t@localhost/" + text})
 		u.Put.Inbox = append(u.Put.Inbox, InboxRow{name, int64(i), uuid.UUID{byte(i), 9}, 1_790_000_000_000_003, "s@localhost/x", text, ""})
+		u.Put.Origins = append(u.Put.Origins, OriginsRow{name, strings.Repeat("\x00\xff\\hash\n\x02", 1+i%3+round)})
 		u.Put.Nodes = append(u.Put.Nodes, NodeRow{name, "n" + text, 3, 1 << 31, true, false, int64(round)})
 		u.Put.NodeItems = append(u.Put.NodeItems, NodeItemRow{name, "n", "i" + text, int64(i), 1_790_000_000_000_004, "\x00\xff" + text})
 		u.Put.Privacy = append(u.Put.Privacy, PrivacyRow{name, 1, textArray([]string{"b", text}), text, "", "\x00\xff" + text})
@@ -92,6 +93,7 @@ func TestWritesAndReadsRows(t *testing.T) {
 			same(t, "resource", got.Resources, second.Put.Resources)
 			same(t, "directed", got.Directed, second.Put.Directed)
 			same(t, "inbox", got.Inbox, second.Put.Inbox)
+			same(t, "origins", got.Origins, second.Put.Origins)
 			same(t, "node", got.Nodes, second.Put.Nodes)
 			same(t, "node_item", got.NodeItems, second.Put.NodeItems)
 			same(t, "privacy", got.Privacy, second.Put.Privacy)
@@ -108,6 +110,9 @@ func TestWritesAndReadsRows(t *testing.T) {
 				last.Remove.Privacy = append(last.Remove.Privacy, name)
 				last.Remove.Items = append(last.Remove.Items, ItemKey{name, "c@localhost"})
 				last.Remove.Inbox = append(last.Remove.Inbox, InboxKey{name, int64(i)})
+				if i > 0 {
+					last.Remove.Origins = append(last.Remove.Origins, name)
+				}
 			}
 			if err := s.Commit(t.Context(), &last); err != nil {
 				t.Fatal(err)
@@ -115,6 +120,10 @@ func TestWritesAndReadsRows(t *testing.T) {
 			states, err := s.Load(t.Context(), []jid.Bare{jid.MustBare("u1@localhost")})
 			if one := states["u1@localhost"]; err != nil || one.Exists || len(one.Roster)+len(one.Inbox) != 0 || len(one.Resources) != 1 {
 				t.Errorf("left %+v, %v", one, err)
+			}
+			states, err = s.Load(t.Context(), []jid.Bare{jid.MustBare("u0@localhost"), jid.MustBare("u1@localhost")})
+			if err != nil || len(states["u0@localhost"].Origins) != 2 || states["u0@localhost"].Origins[1].Offset != 2 || len(states["u1@localhost"].Origins) != 0 {
+				t.Errorf("origins %+v %+v, %v", states["u0@localhost"].Origins, states["u1@localhost"].Origins, err)
 			}
 		})
 	}

@@ -23,6 +23,7 @@ type statements struct {
 	loadAccounts, loadItems, loadResources, loadDirected, loadInbox           string
 	putNodes, putNodeItems, putStorage                                        string
 	putEnded, removeEnded, loadEnded                                          string
+	putOrigins, removeOrigins, loadOrigins                                    string
 	removeNodes, removeNodeItems, removeStorage                               string
 	loadNodes, loadNodeItems, loadStorage                                     string
 	putPrivacy, putHidden, putRefused                                         string
@@ -55,6 +56,9 @@ func statementsFor(schema string) statements {
 		putEnded:        endedTable.upsert(schema),
 		removeEnded:     endedTable.remove(schema, 2),
 		loadEnded:       endedTable.all(schema, named),
+		putOrigins:      originsTable.upsert(schema),
+		removeOrigins:   originsTable.remove(schema, 1),
+		loadOrigins:     originsTable.all(schema, named),
 		putNodes:        nodeTable.upsert(schema),
 		putNodeItems:    nodeItemTable.upsert(schema),
 		putPrivacy:      privacyTable.upsert(schema),
@@ -86,7 +90,7 @@ func statementsFor(schema string) statements {
 func (u *Unit) large() bool {
 	p := &u.Put
 	return max(len(p.Accounts), len(p.Items), len(p.Resources), len(p.Directed), len(p.Inbox),
-		len(p.Ended), len(p.Nodes), len(p.NodeItems), len(p.Storage), len(p.Privacy), len(p.Hidden), len(p.Refused), len(p.Push)) > copyAbove
+		len(p.Ended), len(p.Origins), len(p.Nodes), len(p.NodeItems), len(p.Storage), len(p.Privacy), len(p.Hidden), len(p.Refused), len(p.Push)) > copyAbove
 }
 
 func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
@@ -108,6 +112,9 @@ func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
 	if len(k.Ended) > 0 {
 		b.Queue(q.removeEnded, each(k.Ended, func(k EndedKey) string { return k.Account }),
 			each(k.Ended, func(k EndedKey) pgtype.UUID { return pgtype.UUID{Bytes: k.Binding, Valid: true} }))
+	}
+	if len(k.Origins) > 0 {
+		b.Queue(q.removeOrigins, k.Origins)
 	}
 	if len(k.Nodes) > 0 {
 		b.Queue(q.removeNodes, each(k.Nodes, func(k NodeKey) string { return k.Account }), each(k.Nodes, func(k NodeKey) string { return k.Node }))
@@ -139,6 +146,7 @@ func (q *statements) queuePut(b *pgx.Batch, p *Rows) {
 	queueTable(b, &directedTable, q.putDirected, p.Directed)
 	queueTable(b, &inboxTable, q.putInbox, p.Inbox)
 	queueTable(b, &endedTable, q.putEnded, p.Ended)
+	queueTable(b, &originsTable, q.putOrigins, p.Origins)
 	queueTable(b, &nodeTable, q.putNodes, p.Nodes)
 	queueTable(b, &nodeItemTable, q.putNodeItems, p.NodeItems)
 	queueTable(b, &storageTable, q.putStorage, p.Storage)
@@ -173,6 +181,7 @@ func (s *Store) commitLarge(ctx context.Context, u *Unit) error {
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &directedTable, q.putDirected, p.Directed) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &inboxTable, q.putInbox, p.Inbox) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &endedTable, q.putEnded, p.Ended) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &originsTable, q.putOrigins, p.Origins) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &nodeTable, q.putNodes, p.Nodes) },
 			func() error {
 				return copyOrQueue(ctx, tx, q.schema, b, &nodeItemTable, q.putNodeItems, p.NodeItems)

@@ -48,7 +48,9 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		f.messageAccepted(k.MessageAccepted)
 		f.answerStanza(k.MessageAccepted)
 	case *event.Event_Delivered:
-		f.delivered(k.Delivered)
+		f.settled(k.Delivered.GetOffset())
+	case *event.Event_MessageExpired:
+		f.settled(k.MessageExpired.GetOffset())
 	case *event.Event_StanzaHandled:
 		f.copiesAsked(k.StanzaHandled)
 	case *event.Event_ResourceBound:
@@ -101,7 +103,7 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 	if was != nil || s.Privacy != nil {
 		f.policyChanged(was, before)
 	}
-	// AccountCreated of what exists, MessageSent: nothing more.
+	// AccountCreated of what exists, MessageSent, MessageWithheld: nothing more.
 	return f.reactions
 }
 
@@ -164,6 +166,7 @@ func (f *folding) accountDeleted() {
 	for binding := range f.Ended {
 		note(&f.Changes.Ended, binding)
 	}
+	f.Changes.Origins = f.Changes.Origins || len(f.Origins) > 0
 	f.dropNodes()
 	f.dropPush()
 	f.dropPrivacy()

@@ -180,7 +180,7 @@ func TestRules(t *testing.T) {
 			[]string{`=> romeo: juliet/balcony directs unavailable to "", version 10`}, nil},
 
 		// Section 8.5: messages.
-		{"8.5.1 message to no account", "create romeo; romeo/orchard -> tybalt: chat hi", []string{`>> romeo: answer m1 of "orchard" from "tybalt" service-unavailable`}, []string{"=>"}},
+		{"8.5.1 message to no account", "create romeo; romeo/orchard -> tybalt: chat hi", []string{`>> romeo: answer m1 of "orchard" from "tybalt" service-unavailable`, `=> tybalt: message 2 from romeo/orchard of 2 is withheld: refused`}, []string{"=> romeo"}},
 		{"8.5.1 headline to no account", "create romeo; romeo/orchard -> tybalt: headline hi", nil, []string{">>", "=>"}},
 		{"8.5.1 error to no account", "create romeo; romeo/orchard -> tybalt: error hi", nil, []string{">>", "=>"}},
 		{"8.5.1 other verbs to no account", "create romeo; romeo -> tybalt: unsubscribe", []string{`=> tybalt: romeo unsubscribe`}, []string{">>", "=> romeo"}},
@@ -192,9 +192,40 @@ func TestRules(t *testing.T) {
 		{"8.5.2.2.1 normal without a resource is stored", bothExist + "; romeo/orchard -> juliet: normal hi", []string{`juliet: message 3 from romeo/orchard waits: "hi"`}, nil},
 		{"8.5.3.1 full JID", online + "; romeo/orchard -> juliet/balcony: normal hi", []string{`=> romeo: "orchard" sent "hi" to juliet/balcony`, `juliet: message 5 from romeo/orchard waits: "hi"`}, nil},
 		{"8.5.3.2.1 chat without a match", online + "; romeo/orchard -> juliet/x: chat hi", []string{`juliet: message 5 from romeo/orchard waits: "hi"`}, nil},
-		{"8.5.3.2.1 normal without a match bounces", online + "; romeo/orchard -> juliet/x: normal hi", []string{`>> romeo: answer m1 of "orchard" from "juliet/x" service-unavailable`}, []string{"waits", "=>"}},
+		{"8.5.3.2.1 normal without a match bounces", online + "; romeo/orchard -> juliet/x: normal hi", []string{`>> romeo: answer m1 of "orchard" from "juliet/x" service-unavailable`, `=> juliet: message 5 from romeo/orchard of 5 is withheld: refused`}, []string{"waits", "=> romeo"}},
 		{"message to oneself", online + "; juliet/balcony -> juliet: chat note", []string{`=> juliet: "balcony" sent "note" to juliet`, `juliet: message 5 from juliet/balcony waits: "note"`}, nil},
 		{"lone chat state is not stored", bothExist + "; romeo/orchard -> juliet: chat", []string{`=> romeo: "orchard" sent "" to juliet`}, []string{"waits"}},
+
+		// XEP-0359: a message that the sender's client sends again.
+		{"XEP-0359 a copy is dropped", bothExist + "; romeo/orchard -> juliet: chat hi {o1}; romeo/orchard -> juliet: chat hi {o1}",
+			[]string{`=> juliet: message 5 from romeo/orchard of 5 is withheld: copy`}, []string{">>", "sent", "waits", "origins"}},
+		{"XEP-0359 a copy by another session is one", bothExist + "; romeo/orchard -> juliet: chat hi {o1}; romeo/street -> juliet/x: chat hi {o1}",
+			[]string{`=> juliet: message 5 from romeo/street of 5 is withheld: copy`}, []string{"waits"}},
+		{"XEP-0359 the same id of another account is none", bothExist + "; create nurse; romeo/orchard -> juliet: chat hi {o1}; nurse/hall -> juliet: chat hi {o1}",
+			[]string{`juliet: message 6 from nurse/hall waits: "hi"`, `juliet: origins of [4 6]`}, []string{"withheld"}},
+		{"XEP-0359 the same id to another account is none", bothExist + "; create nurse; romeo/orchard -> juliet: chat hi {o1}; romeo/orchard -> nurse: chat hi {o1}",
+			[]string{`nurse: message 6 from romeo/orchard waits: "hi"`}, []string{"withheld"}},
+		{"XEP-0359 a copy of what was delivered is one", online + "; romeo/orchard -> juliet: chat hi {o1}; juliet/balcony took 5; romeo/orchard -> juliet: chat hi {o1}",
+			[]string{`=> juliet: message 8 from romeo/orchard of 8 is withheld: copy`}, []string{"waits"}},
+		{"XEP-0359 what was refused may be sent again", online + "; romeo/orchard -> juliet/x: normal hi {o1}; romeo/orchard -> juliet: normal hi {o1}",
+			[]string{`juliet: message 7 from romeo/orchard waits: "hi"`}, []string{"withheld"}},
+		{"XEP-0359 a copy's stanza is handled", bothExist + "; romeo/orchard binds e1/3; romeo/orchard -> juliet: chat hi {o1} [1<0]; romeo/orchard -> juliet: chat hi {o1} [2<1]",
+			[]string{`=> juliet: message 6 from romeo/orchard of 6 is withheld: copy`, `=> romeo: stanza_handled 2<1`}, nil},
+
+		// XEP-0160, section 3, step 2: how much waits is limited.
+		{"XEP-0160 a full inbox refuses", bothExist + "; limit 1; romeo/orchard -> juliet: chat 1; romeo/orchard -> juliet: chat 2",
+			[]string{`>> romeo: answer m1 of "orchard" from "juliet" service-unavailable`, `=> juliet: message 5 from romeo/orchard of 5 is withheld: refused`}, []string{"waits", "sent"}},
+		{"XEP-0160 with room again it takes", bothExist + "; limit 1; romeo/orchard -> juliet: chat 1; juliet/balcony took 3; romeo/orchard -> juliet: chat 2",
+			[]string{`juliet: message 6 from romeo/orchard waits: "2"`}, []string{">>"}},
+		{"XEP-0160 whom a resource takes for has no limit", online + "; limit 1; romeo/orchard -> juliet: chat 1; romeo/orchard -> juliet: chat 2",
+			[]string{`juliet: message 7 from romeo/orchard waits: "2"`}, []string{">>"}},
+		{"XEP-0160 a copy is no error in a full inbox", bothExist + "; limit 1; romeo/orchard -> juliet: chat 1 {o1}; romeo/orchard -> juliet: chat 1 {o1}",
+			[]string{`=> juliet: message 5 from romeo/orchard of 5 is withheld: copy`}, []string{">>"}},
+		{"XEP-0160 what does not wait has no limit", bothExist + "; limit 1; romeo/orchard -> juliet: chat 1; romeo/orchard -> juliet: chat", nil, []string{">>", "withheld"}},
+		{"a message expires", bothExist + "; romeo/orchard -> juliet: chat hi; juliet expires 3", []string{`juliet: message 3 is out of the inbox`}, nil},
+		{"a message expires once", bothExist + "; romeo/orchard -> juliet: chat hi; juliet expires 3; juliet expires 3", nil, []string{"juliet"}},
+		{"what expired and comes again is a copy", bothExist + "; romeo/orchard -> juliet: chat hi {o1}; juliet expires 3; romeo/orchard -> juliet: chat hi {o1}",
+			[]string{`=> juliet: message 6 from romeo/orchard of 6 is withheld: copy`}, []string{"waits"}},
 
 		// The account itself.
 		{"created twice", bothExist + "; create juliet", nil, []string{"juliet"}},
@@ -254,6 +285,8 @@ func TestOddEvents(t *testing.T) {
 		{Kind: &event.Event_MessageAccepted{}},
 		{Kind: &event.Event_MessageSent{}},
 		{Kind: &event.Event_Delivered{}},
+		{Kind: &event.Event_MessageExpired{}},
+		{Kind: &event.Event_MessageWithheld{}},
 		{Kind: &event.Event_EdgeLost{}},
 	} {
 		if reactions := s.Apply(2, e); len(reactions) != 0 || !s.Changes.Empty() {

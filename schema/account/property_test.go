@@ -54,9 +54,13 @@ func anyLine(t *rapid.T) string {
 	case 13:
 		return "lost " + edge.Draw(t, "lost")
 	case 14:
+		if rapid.IntRange(0, 3).Draw(t, "expires") == 0 {
+			return fmt.Sprintf("%s expires %d", who, rapid.IntRange(1, 60).Draw(t, "offset"))
+		}
 		return fmt.Sprintf("%s took %d", full, rapid.IntRange(1, 60).Draw(t, "offset"))
 	case 15, 16:
-		return full + " -> " + target + ": " + rapid.SampledFrom([]string{"chat", "normal", "groupchat", "headline", "error"}).Draw(t, "message") + " text" + anyStanza(t)
+		return full + " -> " + target + ": " + rapid.SampledFrom([]string{"chat", "normal", "groupchat", "headline", "error"}).Draw(t, "message") + " text" +
+			rapid.SampledFrom([]string{"", " {o1}", " {o2}"}).Draw(t, "origin") + anyStanza(t)
 	}
 	if rapid.IntRange(0, 3).Draw(t, "privacy") == 0 {
 		return anyPrivacyLine(t)
@@ -98,7 +102,7 @@ func copyOf(s *State) *State {
 	c := *s
 	c.Changes = Changes{}
 	c.Roster, c.Resources, c.Inbox = maps.Clone(s.Roster), maps.Clone(s.Resources), maps.Clone(s.Inbox)
-	c.Ended = maps.Clone(s.Ended)
+	c.Ended, c.Origins = maps.Clone(s.Ended), slices.Clone(s.Origins)
 	c.Push = maps.Clone(s.Push)
 	c.Nodes, c.Storage = maps.Clone(s.Nodes), maps.Clone(s.Storage)
 	c.Directed, c.Hidden, c.Refused = maps.Clone(s.Directed), maps.Clone(s.Hidden), maps.Clone(s.Refused)
@@ -113,6 +117,7 @@ func equal(a, b *State) bool {
 	return a.Account == b.Account && a.Exists == b.Exists && a.Created == b.Created && a.CreatedAt.Equal(b.CreatedAt) &&
 		same(a.Roster, b.Roster) && same(a.Resources, b.Resources) && same(a.Inbox, b.Inbox) && same(a.Directed, b.Directed) &&
 		same(a.Ended, b.Ended) && same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && same(a.Push, b.Push) && a.Departed == b.Departed &&
+		slices.Equal(a.Origins, b.Origins) &&
 		proto.Equal(a.Privacy.Proto(), b.Privacy.Proto()) && same(a.Hidden, b.Hidden) && same(a.Refused, b.Refused)
 }
 
@@ -202,6 +207,9 @@ func TestChangesNameEveryRow(t *testing.T) {
 				named(t, "resource", before.Resources, s.Resources, s.Changes.Resources)
 				named(t, "directed", before.Directed, s.Directed, s.Changes.Directed)
 				named(t, "ended", before.Ended, s.Ended, s.Changes.Ended)
+				if !slices.Equal(before.Origins, s.Origins) && !s.Changes.Origins {
+					t.Fatalf("%v: origins", r.e)
+				}
 				named(t, "inbox", before.Inbox, s.Inbox, s.Changes.Inbox)
 				named(t, "node", before.configs(), s.configs(), s.Changes.Nodes)
 				named(t, "node item", before.items(), s.items(), s.Changes.NodeItems)
@@ -244,7 +252,7 @@ func TestInvariants(t *testing.T) {
 		w := newWorld()
 		play(t, w, rapid.SliceOfN(rapid.Custom(anyLine), 0, 60).Draw(t, "lines"))
 		for key, s := range w.states {
-			if !s.Exists && len(s.Roster)+len(s.Resources)+len(s.Directed)+len(s.Inbox)+len(s.Ended)+len(s.Nodes)+len(s.Storage) > 0 {
+			if !s.Exists && len(s.Roster)+len(s.Resources)+len(s.Directed)+len(s.Inbox)+len(s.Ended)+len(s.Nodes)+len(s.Storage)+len(s.Origins) > 0 {
 				t.Fatalf("%s has something and does not exist", key)
 			}
 			for contact, i := range s.Roster {

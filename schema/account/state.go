@@ -13,6 +13,7 @@ import (
 
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/message"
 	"github.com/rollcall/rollcall/schema/node"
 	"github.com/rollcall/rollcall/schema/presence"
 	"github.com/rollcall/rollcall/schema/privacy"
@@ -45,6 +46,9 @@ type State struct {
 	// Inbox has the storable messages that no resource took yet, by the offset
 	// of their MessageAccepted.
 	Inbox map[int64]Stored
+	// Origins has the latest storable messages whose senders' clients gave them
+	// an id (XEP-0359).
+	Origins message.Origins
 
 	// Nodes has what the account publishes, by the nodes' names.
 	Nodes map[string]node.Node
@@ -93,6 +97,7 @@ type Changes struct {
 	Directed  map[string]struct{} // resourceparts whose set of targets was touched
 	Ended     map[uuid.UUID]struct{}
 	Inbox     map[int64]struct{}
+	Origins   bool
 	Nodes     map[string]struct{}   // configurations
 	NodeItems map[NodeItem]struct{} // published or gone
 	Storage   map[StorageKey]struct{}
@@ -105,7 +110,7 @@ type Changes struct {
 
 // Empty tells that nothing was touched.
 func (c *Changes) Empty() bool {
-	return !c.Account && !c.Privacy && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+len(c.Ended)+
+	return !c.Account && !c.Privacy && !c.Origins && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+len(c.Ended)+
 		len(c.Nodes)+len(c.NodeItems)+len(c.Storage)+len(c.Push)+len(c.Pushes)+len(c.Hidden)+len(c.Refused) == 0
 }
 
@@ -122,7 +127,7 @@ func (c *Changes) Reset() {
 	clear(c.Storage)
 	clear(c.Push)
 	c.Pushes = c.Pushes[:0]
-	c.Privacy = false
+	c.Privacy, c.Origins = false, false
 	clear(c.Hidden)
 	clear(c.Refused)
 }

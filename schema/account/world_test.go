@@ -29,6 +29,7 @@ import (
 //	juliet sets romeo Romeo Friends    juliet removes romeo
 //	juliet -> romeo: subscribe         juliet/balcony -> romeo: chat hello
 //	juliet/balcony took 7              lost e1/3
+//	juliet expires 7                   juliet/balcony -> romeo: chat hello {o1}
 //	show juliet                        limit 3
 //
 // "binds e2/1 inherits" and "binds e2/1 resumes" are what a client does that
@@ -154,6 +155,12 @@ func (w *world) do(line string) ([]string, error) {
 			return nil, err
 		}
 		e.Kind = &event.Event_Delivered{Delivered: &event.Delivered{Offset: n, Resource: resource}}
+	case "expires":
+		n, err := strconv.ParseInt(arg(0), 10, 64)
+		if err != nil {
+			return nil, err
+		}
+		e.Kind = &event.Event_MessageExpired{MessageExpired: &event.MessageExpired{Offset: n}}
 	case "->":
 		to, verb := strings.TrimSuffix(arg(0), ":"), arg(1)
 		text := strings.Join(rest[min(2, len(rest)):], " ")
@@ -166,10 +173,14 @@ func (w *world) do(line string) ([]string, error) {
 			return nil, fmt.Errorf("no verb and no message: %q", line)
 		}
 		target, toResource, _ := strings.Cut(to, "/")
+		origin := ""
+		if before, id, ok := strings.Cut(text, "{"); ok {
+			text, origin = strings.TrimSpace(before), strings.TrimSuffix(id, "}")
+		}
 		key = bare(target)
 		storable := t <= int32(event.MessageType_MESSAGE_TYPE_CHAT) && text != ""
-		e.Kind = &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: address(who), Resource: toResource,
-			Message: &event.Message{Type: event.MessageType(t), Id: "m1", Body: text, Storable: storable}}}
+		e.Kind = &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: address(who), Resource: toResource, MaxWaiting: w.limit,
+			Message: &event.Message{Type: event.MessageType(t), Id: "m1", Body: text, Storable: storable, OriginId: origin}}}
 	default:
 		kind := nodeEvent(resource, words[1], rest)
 		if kind == nil {
@@ -268,6 +279,13 @@ func (w *world) changed(s *State) (lines []string) {
 	for _, offset := range slices.Sorted(maps.Keys(s.Changes.Inbox)) {
 		lines = append(lines, name+": "+s.describeStored(offset))
 	}
+	if s.Changes.Origins {
+		var offsets []int64
+		for _, o := range s.Origins {
+			offsets = append(offsets, o.Offset)
+		}
+		lines = append(lines, fmt.Sprintf("%s: origins of %v", name, offsets))
+	}
 	lines = append(lines, s.changedNodes(name)...)
 	lines = append(lines, s.changedPrivacy(name)...)
 	lines = append(lines, s.changedPush(name)...)
@@ -278,7 +296,7 @@ func (w *world) changed(s *State) (lines []string) {
 // show describes the whole state.
 func (w *world) show(key jid.Bare) []string {
 	s := *w.state(key)
-	s.Changes = Changes{Account: true}
+	s.Changes = Changes{Account: true, Origins: len(s.Origins) > 0}
 	for contact := range s.Roster {
 		note(&s.Changes.Items, contact)
 	}
@@ -405,6 +423,10 @@ func describe(r Reaction) string {
 				state = "available"
 			}
 			return fmt.Sprintf("%s%s directs %s to %q, version %d%s", who, short(k.DirectedReceived.GetFrom()), state, k.DirectedReceived.GetResource(), k.DirectedReceived.GetVersion(), status(k.DirectedReceived.GetPresence()))
+		case *event.Event_MessageWithheld:
+			m := k.MessageWithheld
+			reason := strings.ToLower(strings.TrimPrefix(m.GetReason().String(), "REASON_"))
+			return fmt.Sprintf("%smessage %d from %s of %d is withheld: %s", who, m.GetOffset(), short(m.GetPeer()), m.GetMessageAt()/1e6, reason)
 		case *event.Event_MessageSent:
 			return fmt.Sprintf("%s%q sent %q to %s", who, k.MessageSent.GetResource(), k.MessageSent.GetMessage().GetBody(), short(k.MessageSent.GetTo()))
 		}

@@ -139,6 +139,57 @@ func (MessageType) EnumDescriptor() ([]byte, []int) {
 	return file_schema_event_event_proto_rawDescGZIP(), []int{1}
 }
 
+// Archive tells whether archives may keep a message (XEP-0334, section 4).
+type Archive int32
+
+const (
+	// As the payload says: it has no hint that forbids it.
+	Archive_ARCHIVE_UNSPECIFIED Archive = 0
+	Archive_ARCHIVE_YES         Archive = 1
+	Archive_ARCHIVE_NO          Archive = 2
+)
+
+// Enum value maps for Archive.
+var (
+	Archive_name = map[int32]string{
+		0: "ARCHIVE_UNSPECIFIED",
+		1: "ARCHIVE_YES",
+		2: "ARCHIVE_NO",
+	}
+	Archive_value = map[string]int32{
+		"ARCHIVE_UNSPECIFIED": 0,
+		"ARCHIVE_YES":         1,
+		"ARCHIVE_NO":          2,
+	}
+)
+
+func (x Archive) Enum() *Archive {
+	p := new(Archive)
+	*p = x
+	return p
+}
+
+func (x Archive) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Archive) Descriptor() protoreflect.EnumDescriptor {
+	return file_schema_event_event_proto_enumTypes[2].Descriptor()
+}
+
+func (Archive) Type() protoreflect.EnumType {
+	return &file_schema_event_event_proto_enumTypes[2]
+}
+
+func (x Archive) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Archive.Descriptor instead.
+func (Archive) EnumDescriptor() ([]byte, []int) {
+	return file_schema_event_event_proto_rawDescGZIP(), []int{2}
+}
+
 // Copies tells whose sessions may get copies of a message besides those that
 // it is for, if they asked for them (XEP-0280, section 6).
 type Copies int32
@@ -177,11 +228,11 @@ func (x Copies) String() string {
 }
 
 func (Copies) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[2].Descriptor()
+	return file_schema_event_event_proto_enumTypes[3].Descriptor()
 }
 
 func (Copies) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[2]
+	return &file_schema_event_event_proto_enumTypes[3]
 }
 
 func (x Copies) Number() protoreflect.EnumNumber {
@@ -190,7 +241,7 @@ func (x Copies) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Copies.Descriptor instead.
 func (Copies) EnumDescriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{2}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{3}
 }
 
 // Access tells who may read a node of an account (XEP-0060, section 4.5).
@@ -232,11 +283,11 @@ func (x Access) String() string {
 }
 
 func (Access) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[3].Descriptor()
+	return file_schema_event_event_proto_enumTypes[4].Descriptor()
 }
 
 func (Access) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[3]
+	return &file_schema_event_event_proto_enumTypes[4]
 }
 
 func (x Access) Number() protoreflect.EnumNumber {
@@ -245,7 +296,7 @@ func (x Access) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Access.Descriptor instead.
 func (Access) EnumDescriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{3}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{4}
 }
 
 // Stanza is a kind of stanza.
@@ -285,11 +336,11 @@ func (x Stanza) String() string {
 }
 
 func (Stanza) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[4].Descriptor()
+	return file_schema_event_event_proto_enumTypes[5].Descriptor()
 }
 
 func (Stanza) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[4]
+	return &file_schema_event_event_proto_enumTypes[5]
 }
 
 func (x Stanza) Number() protoreflect.EnumNumber {
@@ -298,7 +349,7 @@ func (x Stanza) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Stanza.Descriptor instead.
 func (Stanza) EnumDescriptor() ([]byte, []int) {
-	return file_schema_event_event_proto_rawDescGZIP(), []int{4}
+	return file_schema_event_event_proto_rawDescGZIP(), []int{5}
 }
 
 type MessageWithheld_Reason int32
@@ -340,11 +391,11 @@ func (x MessageWithheld_Reason) String() string {
 }
 
 func (MessageWithheld_Reason) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[5].Descriptor()
+	return file_schema_event_event_proto_enumTypes[6].Descriptor()
 }
 
 func (MessageWithheld_Reason) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[5]
+	return &file_schema_event_event_proto_enumTypes[6]
 }
 
 func (x MessageWithheld_Reason) Number() protoreflect.EnumNumber {
@@ -393,11 +444,11 @@ func (x ArchivePreferencesSet_Default) String() string {
 }
 
 func (ArchivePreferencesSet_Default) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[6].Descriptor()
+	return file_schema_event_event_proto_enumTypes[7].Descriptor()
 }
 
 func (ArchivePreferencesSet_Default) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[6]
+	return &file_schema_event_event_proto_enumTypes[7]
 }
 
 func (x ArchivePreferencesSet_Default) Number() protoreflect.EnumNumber {
@@ -444,11 +495,11 @@ func (x StorageSet_Space) String() string {
 }
 
 func (StorageSet_Space) Descriptor() protoreflect.EnumDescriptor {
-	return file_schema_event_event_proto_enumTypes[7].Descriptor()
+	return file_schema_event_event_proto_enumTypes[8].Descriptor()
 }
 
 func (StorageSet_Space) Type() protoreflect.EnumType {
-	return &file_schema_event_event_proto_enumTypes[7]
+	return &file_schema_event_event_proto_enumTypes[8]
 }
 
 func (x StorageSet_Space) Number() protoreflect.EnumNumber {
@@ -1992,7 +2043,8 @@ type Message struct {
 	Copies Copies `protobuf:"varint,7,opt,name=copies,proto3,enum=rollcall.event.v1.Copies" json:"copies,omitempty"`
 	// The id that the sender's client gave it (XEP-0359, section 3): a message
 	// from the same account with the same one is a copy.
-	OriginId      string `protobuf:"bytes,8,opt,name=origin_id,json=originId,proto3" json:"origin_id,omitempty"`
+	OriginId      string  `protobuf:"bytes,8,opt,name=origin_id,json=originId,proto3" json:"origin_id,omitempty"`
+	Archive       Archive `protobuf:"varint,9,opt,name=archive,proto3,enum=rollcall.event.v1.Archive" json:"archive,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2081,6 +2133,13 @@ func (x *Message) GetOriginId() string {
 		return x.OriginId
 	}
 	return ""
+}
+
+func (x *Message) GetArchive() Archive {
+	if x != nil {
+		return x.Archive
+	}
+	return Archive_ARCHIVE_UNSPECIFIED
 }
 
 // MessageAccepted is a message in the history of its recipient. Its offset, in
@@ -4833,7 +4892,7 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\acontact\x18\x01 \x01(\tR\acontact\x12+\n" +
 	"\x04verb\x18\x02 \x01(\x0e2\x17.rollcall.event.v1.VerbR\x04verb\x127\n" +
 	"\bpresence\x18\x03 \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\x12!\n" +
-	"\fmax_requests\x18\x04 \x01(\rR\vmaxRequests\"\xfb\x01\n" +
+	"\fmax_requests\x18\x04 \x01(\rR\vmaxRequests\"\xb1\x02\n" +
 	"\aMessage\x122\n" +
 	"\x04type\x18\x01 \x01(\x0e2\x1e.rollcall.event.v1.MessageTypeR\x04type\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12\x12\n" +
@@ -4842,7 +4901,8 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\apayload\x18\x05 \x01(\fR\apayload\x12\x1a\n" +
 	"\bstorable\x18\x06 \x01(\bR\bstorable\x121\n" +
 	"\x06copies\x18\a \x01(\x0e2\x19.rollcall.event.v1.CopiesR\x06copies\x12\x1b\n" +
-	"\torigin_id\x18\b \x01(\tR\boriginId\"\x98\x01\n" +
+	"\torigin_id\x18\b \x01(\tR\boriginId\x124\n" +
+	"\aarchive\x18\t \x01(\x0e2\x1a.rollcall.event.v1.ArchiveR\aarchive\"\x98\x01\n" +
 	"\x0fMessageAccepted\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\tR\x04from\x12\x1a\n" +
 	"\bresource\x18\x02 \x01(\tR\bresource\x124\n" +
@@ -5084,7 +5144,12 @@ const file_schema_event_event_proto_rawDesc = "" +
 	"\x11MESSAGE_TYPE_CHAT\x10\x02\x12\x19\n" +
 	"\x15MESSAGE_TYPE_HEADLINE\x10\x03\x12\x1a\n" +
 	"\x16MESSAGE_TYPE_GROUPCHAT\x10\x04\x12\x16\n" +
-	"\x12MESSAGE_TYPE_ERROR\x10\x05*A\n" +
+	"\x12MESSAGE_TYPE_ERROR\x10\x05*C\n" +
+	"\aArchive\x12\x17\n" +
+	"\x13ARCHIVE_UNSPECIFIED\x10\x00\x12\x0f\n" +
+	"\vARCHIVE_YES\x10\x01\x12\x0e\n" +
+	"\n" +
+	"ARCHIVE_NO\x10\x02*A\n" +
 	"\x06Copies\x12\x16\n" +
 	"\x12COPIES_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vCOPIES_SENT\x10\x01\x12\x0e\n" +
@@ -5113,143 +5178,145 @@ func file_schema_event_event_proto_rawDescGZIP() []byte {
 	return file_schema_event_event_proto_rawDescData
 }
 
-var file_schema_event_event_proto_enumTypes = make([]protoimpl.EnumInfo, 8)
+var file_schema_event_event_proto_enumTypes = make([]protoimpl.EnumInfo, 9)
 var file_schema_event_event_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_schema_event_event_proto_goTypes = []any{
 	(Verb)(0),                          // 0: rollcall.event.v1.Verb
 	(MessageType)(0),                   // 1: rollcall.event.v1.MessageType
-	(Copies)(0),                        // 2: rollcall.event.v1.Copies
-	(Access)(0),                        // 3: rollcall.event.v1.Access
-	(Stanza)(0),                        // 4: rollcall.event.v1.Stanza
-	(MessageWithheld_Reason)(0),        // 5: rollcall.event.v1.MessageWithheld.Reason
-	(ArchivePreferencesSet_Default)(0), // 6: rollcall.event.v1.ArchivePreferencesSet.Default
-	(StorageSet_Space)(0),              // 7: rollcall.event.v1.StorageSet.Space
-	(*Event)(nil),                      // 8: rollcall.event.v1.Event
-	(*AccountCreated)(nil),             // 9: rollcall.event.v1.AccountCreated
-	(*AccountDeleted)(nil),             // 10: rollcall.event.v1.AccountDeleted
-	(*ResourceBound)(nil),              // 11: rollcall.event.v1.ResourceBound
-	(*ResourceClosed)(nil),             // 12: rollcall.event.v1.ResourceClosed
-	(*Presence)(nil),                   // 13: rollcall.event.v1.Presence
-	(*PresenceAvailable)(nil),          // 14: rollcall.event.v1.PresenceAvailable
-	(*PresenceUnavailable)(nil),        // 15: rollcall.event.v1.PresenceUnavailable
-	(*DirectedPresence)(nil),           // 16: rollcall.event.v1.DirectedPresence
-	(*DirectedReceived)(nil),           // 17: rollcall.event.v1.DirectedReceived
-	(*RosterItemSet)(nil),              // 18: rollcall.event.v1.RosterItemSet
-	(*RosterItemRemoved)(nil),          // 19: rollcall.event.v1.RosterItemRemoved
-	(*SubscriptionSent)(nil),           // 20: rollcall.event.v1.SubscriptionSent
-	(*SubscriptionReceived)(nil),       // 21: rollcall.event.v1.SubscriptionReceived
-	(*Message)(nil),                    // 22: rollcall.event.v1.Message
-	(*MessageAccepted)(nil),            // 23: rollcall.event.v1.MessageAccepted
-	(*MessageSent)(nil),                // 24: rollcall.event.v1.MessageSent
-	(*Delivered)(nil),                  // 25: rollcall.event.v1.Delivered
-	(*MessageExpired)(nil),             // 26: rollcall.event.v1.MessageExpired
-	(*MessageWithheld)(nil),            // 27: rollcall.event.v1.MessageWithheld
-	(*ArchivePreferencesSet)(nil),      // 28: rollcall.event.v1.ArchivePreferencesSet
-	(*PushEnabled)(nil),                // 29: rollcall.event.v1.PushEnabled
-	(*PushDisabled)(nil),               // 30: rollcall.event.v1.PushDisabled
-	(*EdgeLost)(nil),                   // 31: rollcall.event.v1.EdgeLost
-	(*BlockListChanged)(nil),           // 32: rollcall.event.v1.BlockListChanged
-	(*PrivacyListChanged)(nil),         // 33: rollcall.event.v1.PrivacyListChanged
-	(*PrivacyItem)(nil),                // 34: rollcall.event.v1.PrivacyItem
-	(*PrivacyListChosen)(nil),          // 35: rollcall.event.v1.PrivacyListChosen
-	(*VisibilityChanged)(nil),          // 36: rollcall.event.v1.VisibilityChanged
-	(*StanzaHandled)(nil),              // 37: rollcall.event.v1.StanzaHandled
-	(*NodeConfig)(nil),                 // 38: rollcall.event.v1.NodeConfig
-	(*NodeItemPublished)(nil),          // 39: rollcall.event.v1.NodeItemPublished
-	(*NodeItemRetracted)(nil),          // 40: rollcall.event.v1.NodeItemRetracted
-	(*NodeConfigured)(nil),             // 41: rollcall.event.v1.NodeConfigured
-	(*NodeDeleted)(nil),                // 42: rollcall.event.v1.NodeDeleted
-	(*StorageSet)(nil),                 // 43: rollcall.event.v1.StorageSet
-	(*Output)(nil),                     // 44: rollcall.event.v1.Output
-	(*RosterPush)(nil),                 // 45: rollcall.event.v1.RosterPush
-	(*RosterItem)(nil),                 // 46: rollcall.event.v1.RosterItem
-	(*SubscriptionStanza)(nil),         // 47: rollcall.event.v1.SubscriptionStanza
-	(*Outcome)(nil),                    // 48: rollcall.event.v1.Outcome
-	(*PolicyChanged)(nil),              // 49: rollcall.event.v1.PolicyChanged
-	(*Policy)(nil),                     // 50: rollcall.event.v1.Policy
-	(*SessionPolicy)(nil),              // 51: rollcall.event.v1.SessionPolicy
-	(*PolicyRule)(nil),                 // 52: rollcall.event.v1.PolicyRule
-	(*Privacy)(nil),                    // 53: rollcall.event.v1.Privacy
-	(*PrivacyList)(nil),                // 54: rollcall.event.v1.PrivacyList
-	(*PrivacySession)(nil),             // 55: rollcall.event.v1.PrivacySession
-	(*BlockListPush)(nil),              // 56: rollcall.event.v1.BlockListPush
-	(*PrivacyListPush)(nil),            // 57: rollcall.event.v1.PrivacyListPush
+	(Archive)(0),                       // 2: rollcall.event.v1.Archive
+	(Copies)(0),                        // 3: rollcall.event.v1.Copies
+	(Access)(0),                        // 4: rollcall.event.v1.Access
+	(Stanza)(0),                        // 5: rollcall.event.v1.Stanza
+	(MessageWithheld_Reason)(0),        // 6: rollcall.event.v1.MessageWithheld.Reason
+	(ArchivePreferencesSet_Default)(0), // 7: rollcall.event.v1.ArchivePreferencesSet.Default
+	(StorageSet_Space)(0),              // 8: rollcall.event.v1.StorageSet.Space
+	(*Event)(nil),                      // 9: rollcall.event.v1.Event
+	(*AccountCreated)(nil),             // 10: rollcall.event.v1.AccountCreated
+	(*AccountDeleted)(nil),             // 11: rollcall.event.v1.AccountDeleted
+	(*ResourceBound)(nil),              // 12: rollcall.event.v1.ResourceBound
+	(*ResourceClosed)(nil),             // 13: rollcall.event.v1.ResourceClosed
+	(*Presence)(nil),                   // 14: rollcall.event.v1.Presence
+	(*PresenceAvailable)(nil),          // 15: rollcall.event.v1.PresenceAvailable
+	(*PresenceUnavailable)(nil),        // 16: rollcall.event.v1.PresenceUnavailable
+	(*DirectedPresence)(nil),           // 17: rollcall.event.v1.DirectedPresence
+	(*DirectedReceived)(nil),           // 18: rollcall.event.v1.DirectedReceived
+	(*RosterItemSet)(nil),              // 19: rollcall.event.v1.RosterItemSet
+	(*RosterItemRemoved)(nil),          // 20: rollcall.event.v1.RosterItemRemoved
+	(*SubscriptionSent)(nil),           // 21: rollcall.event.v1.SubscriptionSent
+	(*SubscriptionReceived)(nil),       // 22: rollcall.event.v1.SubscriptionReceived
+	(*Message)(nil),                    // 23: rollcall.event.v1.Message
+	(*MessageAccepted)(nil),            // 24: rollcall.event.v1.MessageAccepted
+	(*MessageSent)(nil),                // 25: rollcall.event.v1.MessageSent
+	(*Delivered)(nil),                  // 26: rollcall.event.v1.Delivered
+	(*MessageExpired)(nil),             // 27: rollcall.event.v1.MessageExpired
+	(*MessageWithheld)(nil),            // 28: rollcall.event.v1.MessageWithheld
+	(*ArchivePreferencesSet)(nil),      // 29: rollcall.event.v1.ArchivePreferencesSet
+	(*PushEnabled)(nil),                // 30: rollcall.event.v1.PushEnabled
+	(*PushDisabled)(nil),               // 31: rollcall.event.v1.PushDisabled
+	(*EdgeLost)(nil),                   // 32: rollcall.event.v1.EdgeLost
+	(*BlockListChanged)(nil),           // 33: rollcall.event.v1.BlockListChanged
+	(*PrivacyListChanged)(nil),         // 34: rollcall.event.v1.PrivacyListChanged
+	(*PrivacyItem)(nil),                // 35: rollcall.event.v1.PrivacyItem
+	(*PrivacyListChosen)(nil),          // 36: rollcall.event.v1.PrivacyListChosen
+	(*VisibilityChanged)(nil),          // 37: rollcall.event.v1.VisibilityChanged
+	(*StanzaHandled)(nil),              // 38: rollcall.event.v1.StanzaHandled
+	(*NodeConfig)(nil),                 // 39: rollcall.event.v1.NodeConfig
+	(*NodeItemPublished)(nil),          // 40: rollcall.event.v1.NodeItemPublished
+	(*NodeItemRetracted)(nil),          // 41: rollcall.event.v1.NodeItemRetracted
+	(*NodeConfigured)(nil),             // 42: rollcall.event.v1.NodeConfigured
+	(*NodeDeleted)(nil),                // 43: rollcall.event.v1.NodeDeleted
+	(*StorageSet)(nil),                 // 44: rollcall.event.v1.StorageSet
+	(*Output)(nil),                     // 45: rollcall.event.v1.Output
+	(*RosterPush)(nil),                 // 46: rollcall.event.v1.RosterPush
+	(*RosterItem)(nil),                 // 47: rollcall.event.v1.RosterItem
+	(*SubscriptionStanza)(nil),         // 48: rollcall.event.v1.SubscriptionStanza
+	(*Outcome)(nil),                    // 49: rollcall.event.v1.Outcome
+	(*PolicyChanged)(nil),              // 50: rollcall.event.v1.PolicyChanged
+	(*Policy)(nil),                     // 51: rollcall.event.v1.Policy
+	(*SessionPolicy)(nil),              // 52: rollcall.event.v1.SessionPolicy
+	(*PolicyRule)(nil),                 // 53: rollcall.event.v1.PolicyRule
+	(*Privacy)(nil),                    // 54: rollcall.event.v1.Privacy
+	(*PrivacyList)(nil),                // 55: rollcall.event.v1.PrivacyList
+	(*PrivacySession)(nil),             // 56: rollcall.event.v1.PrivacySession
+	(*BlockListPush)(nil),              // 57: rollcall.event.v1.BlockListPush
+	(*PrivacyListPush)(nil),            // 58: rollcall.event.v1.PrivacyListPush
 }
 var file_schema_event_event_proto_depIdxs = []int32{
-	9,  // 0: rollcall.event.v1.Event.account_created:type_name -> rollcall.event.v1.AccountCreated
-	10, // 1: rollcall.event.v1.Event.account_deleted:type_name -> rollcall.event.v1.AccountDeleted
-	11, // 2: rollcall.event.v1.Event.resource_bound:type_name -> rollcall.event.v1.ResourceBound
-	12, // 3: rollcall.event.v1.Event.resource_closed:type_name -> rollcall.event.v1.ResourceClosed
-	14, // 4: rollcall.event.v1.Event.presence_available:type_name -> rollcall.event.v1.PresenceAvailable
-	15, // 5: rollcall.event.v1.Event.presence_unavailable:type_name -> rollcall.event.v1.PresenceUnavailable
-	16, // 6: rollcall.event.v1.Event.directed_presence:type_name -> rollcall.event.v1.DirectedPresence
-	17, // 7: rollcall.event.v1.Event.directed_received:type_name -> rollcall.event.v1.DirectedReceived
-	18, // 8: rollcall.event.v1.Event.roster_item_set:type_name -> rollcall.event.v1.RosterItemSet
-	19, // 9: rollcall.event.v1.Event.roster_item_removed:type_name -> rollcall.event.v1.RosterItemRemoved
-	20, // 10: rollcall.event.v1.Event.subscription_sent:type_name -> rollcall.event.v1.SubscriptionSent
-	21, // 11: rollcall.event.v1.Event.subscription_received:type_name -> rollcall.event.v1.SubscriptionReceived
-	23, // 12: rollcall.event.v1.Event.message_accepted:type_name -> rollcall.event.v1.MessageAccepted
-	24, // 13: rollcall.event.v1.Event.message_sent:type_name -> rollcall.event.v1.MessageSent
-	25, // 14: rollcall.event.v1.Event.delivered:type_name -> rollcall.event.v1.Delivered
-	31, // 15: rollcall.event.v1.Event.edge_lost:type_name -> rollcall.event.v1.EdgeLost
-	32, // 16: rollcall.event.v1.Event.block_list_changed:type_name -> rollcall.event.v1.BlockListChanged
-	33, // 17: rollcall.event.v1.Event.privacy_list_changed:type_name -> rollcall.event.v1.PrivacyListChanged
-	35, // 18: rollcall.event.v1.Event.privacy_list_chosen:type_name -> rollcall.event.v1.PrivacyListChosen
-	36, // 19: rollcall.event.v1.Event.visibility_changed:type_name -> rollcall.event.v1.VisibilityChanged
-	37, // 20: rollcall.event.v1.Event.stanza_handled:type_name -> rollcall.event.v1.StanzaHandled
-	39, // 21: rollcall.event.v1.Event.node_item_published:type_name -> rollcall.event.v1.NodeItemPublished
-	40, // 22: rollcall.event.v1.Event.node_item_retracted:type_name -> rollcall.event.v1.NodeItemRetracted
-	41, // 23: rollcall.event.v1.Event.node_configured:type_name -> rollcall.event.v1.NodeConfigured
-	42, // 24: rollcall.event.v1.Event.node_deleted:type_name -> rollcall.event.v1.NodeDeleted
-	43, // 25: rollcall.event.v1.Event.storage_set:type_name -> rollcall.event.v1.StorageSet
-	26, // 26: rollcall.event.v1.Event.message_expired:type_name -> rollcall.event.v1.MessageExpired
-	27, // 27: rollcall.event.v1.Event.message_withheld:type_name -> rollcall.event.v1.MessageWithheld
-	28, // 28: rollcall.event.v1.Event.archive_preferences_set:type_name -> rollcall.event.v1.ArchivePreferencesSet
-	29, // 29: rollcall.event.v1.Event.push_enabled:type_name -> rollcall.event.v1.PushEnabled
-	30, // 30: rollcall.event.v1.Event.push_disabled:type_name -> rollcall.event.v1.PushDisabled
-	13, // 31: rollcall.event.v1.PresenceAvailable.presence:type_name -> rollcall.event.v1.Presence
-	13, // 32: rollcall.event.v1.PresenceUnavailable.presence:type_name -> rollcall.event.v1.Presence
-	13, // 33: rollcall.event.v1.DirectedPresence.presence:type_name -> rollcall.event.v1.Presence
-	13, // 34: rollcall.event.v1.DirectedReceived.presence:type_name -> rollcall.event.v1.Presence
+	10, // 0: rollcall.event.v1.Event.account_created:type_name -> rollcall.event.v1.AccountCreated
+	11, // 1: rollcall.event.v1.Event.account_deleted:type_name -> rollcall.event.v1.AccountDeleted
+	12, // 2: rollcall.event.v1.Event.resource_bound:type_name -> rollcall.event.v1.ResourceBound
+	13, // 3: rollcall.event.v1.Event.resource_closed:type_name -> rollcall.event.v1.ResourceClosed
+	15, // 4: rollcall.event.v1.Event.presence_available:type_name -> rollcall.event.v1.PresenceAvailable
+	16, // 5: rollcall.event.v1.Event.presence_unavailable:type_name -> rollcall.event.v1.PresenceUnavailable
+	17, // 6: rollcall.event.v1.Event.directed_presence:type_name -> rollcall.event.v1.DirectedPresence
+	18, // 7: rollcall.event.v1.Event.directed_received:type_name -> rollcall.event.v1.DirectedReceived
+	19, // 8: rollcall.event.v1.Event.roster_item_set:type_name -> rollcall.event.v1.RosterItemSet
+	20, // 9: rollcall.event.v1.Event.roster_item_removed:type_name -> rollcall.event.v1.RosterItemRemoved
+	21, // 10: rollcall.event.v1.Event.subscription_sent:type_name -> rollcall.event.v1.SubscriptionSent
+	22, // 11: rollcall.event.v1.Event.subscription_received:type_name -> rollcall.event.v1.SubscriptionReceived
+	24, // 12: rollcall.event.v1.Event.message_accepted:type_name -> rollcall.event.v1.MessageAccepted
+	25, // 13: rollcall.event.v1.Event.message_sent:type_name -> rollcall.event.v1.MessageSent
+	26, // 14: rollcall.event.v1.Event.delivered:type_name -> rollcall.event.v1.Delivered
+	32, // 15: rollcall.event.v1.Event.edge_lost:type_name -> rollcall.event.v1.EdgeLost
+	33, // 16: rollcall.event.v1.Event.block_list_changed:type_name -> rollcall.event.v1.BlockListChanged
+	34, // 17: rollcall.event.v1.Event.privacy_list_changed:type_name -> rollcall.event.v1.PrivacyListChanged
+	36, // 18: rollcall.event.v1.Event.privacy_list_chosen:type_name -> rollcall.event.v1.PrivacyListChosen
+	37, // 19: rollcall.event.v1.Event.visibility_changed:type_name -> rollcall.event.v1.VisibilityChanged
+	38, // 20: rollcall.event.v1.Event.stanza_handled:type_name -> rollcall.event.v1.StanzaHandled
+	40, // 21: rollcall.event.v1.Event.node_item_published:type_name -> rollcall.event.v1.NodeItemPublished
+	41, // 22: rollcall.event.v1.Event.node_item_retracted:type_name -> rollcall.event.v1.NodeItemRetracted
+	42, // 23: rollcall.event.v1.Event.node_configured:type_name -> rollcall.event.v1.NodeConfigured
+	43, // 24: rollcall.event.v1.Event.node_deleted:type_name -> rollcall.event.v1.NodeDeleted
+	44, // 25: rollcall.event.v1.Event.storage_set:type_name -> rollcall.event.v1.StorageSet
+	27, // 26: rollcall.event.v1.Event.message_expired:type_name -> rollcall.event.v1.MessageExpired
+	28, // 27: rollcall.event.v1.Event.message_withheld:type_name -> rollcall.event.v1.MessageWithheld
+	29, // 28: rollcall.event.v1.Event.archive_preferences_set:type_name -> rollcall.event.v1.ArchivePreferencesSet
+	30, // 29: rollcall.event.v1.Event.push_enabled:type_name -> rollcall.event.v1.PushEnabled
+	31, // 30: rollcall.event.v1.Event.push_disabled:type_name -> rollcall.event.v1.PushDisabled
+	14, // 31: rollcall.event.v1.PresenceAvailable.presence:type_name -> rollcall.event.v1.Presence
+	14, // 32: rollcall.event.v1.PresenceUnavailable.presence:type_name -> rollcall.event.v1.Presence
+	14, // 33: rollcall.event.v1.DirectedPresence.presence:type_name -> rollcall.event.v1.Presence
+	14, // 34: rollcall.event.v1.DirectedReceived.presence:type_name -> rollcall.event.v1.Presence
 	0,  // 35: rollcall.event.v1.SubscriptionSent.verb:type_name -> rollcall.event.v1.Verb
-	13, // 36: rollcall.event.v1.SubscriptionSent.presence:type_name -> rollcall.event.v1.Presence
+	14, // 36: rollcall.event.v1.SubscriptionSent.presence:type_name -> rollcall.event.v1.Presence
 	0,  // 37: rollcall.event.v1.SubscriptionReceived.verb:type_name -> rollcall.event.v1.Verb
-	13, // 38: rollcall.event.v1.SubscriptionReceived.presence:type_name -> rollcall.event.v1.Presence
+	14, // 38: rollcall.event.v1.SubscriptionReceived.presence:type_name -> rollcall.event.v1.Presence
 	1,  // 39: rollcall.event.v1.Message.type:type_name -> rollcall.event.v1.MessageType
-	2,  // 40: rollcall.event.v1.Message.copies:type_name -> rollcall.event.v1.Copies
-	22, // 41: rollcall.event.v1.MessageAccepted.message:type_name -> rollcall.event.v1.Message
-	22, // 42: rollcall.event.v1.MessageSent.message:type_name -> rollcall.event.v1.Message
-	5,  // 43: rollcall.event.v1.MessageWithheld.reason:type_name -> rollcall.event.v1.MessageWithheld.Reason
-	6,  // 44: rollcall.event.v1.ArchivePreferencesSet.default:type_name -> rollcall.event.v1.ArchivePreferencesSet.Default
-	34, // 45: rollcall.event.v1.PrivacyListChanged.items:type_name -> rollcall.event.v1.PrivacyItem
-	3,  // 46: rollcall.event.v1.NodeConfig.access:type_name -> rollcall.event.v1.Access
-	38, // 47: rollcall.event.v1.NodeItemPublished.config:type_name -> rollcall.event.v1.NodeConfig
-	3,  // 48: rollcall.event.v1.NodeItemRetracted.access:type_name -> rollcall.event.v1.Access
-	38, // 49: rollcall.event.v1.NodeConfigured.config:type_name -> rollcall.event.v1.NodeConfig
-	3,  // 50: rollcall.event.v1.NodeDeleted.access:type_name -> rollcall.event.v1.Access
-	7,  // 51: rollcall.event.v1.StorageSet.space:type_name -> rollcall.event.v1.StorageSet.Space
-	45, // 52: rollcall.event.v1.Output.roster_push:type_name -> rollcall.event.v1.RosterPush
-	47, // 53: rollcall.event.v1.Output.subscription_stanza:type_name -> rollcall.event.v1.SubscriptionStanza
-	48, // 54: rollcall.event.v1.Output.outcome:type_name -> rollcall.event.v1.Outcome
-	49, // 55: rollcall.event.v1.Output.policy_changed:type_name -> rollcall.event.v1.PolicyChanged
-	56, // 56: rollcall.event.v1.Output.block_list_push:type_name -> rollcall.event.v1.BlockListPush
-	57, // 57: rollcall.event.v1.Output.privacy_list_push:type_name -> rollcall.event.v1.PrivacyListPush
-	46, // 58: rollcall.event.v1.RosterPush.item:type_name -> rollcall.event.v1.RosterItem
-	0,  // 59: rollcall.event.v1.SubscriptionStanza.verb:type_name -> rollcall.event.v1.Verb
-	13, // 60: rollcall.event.v1.SubscriptionStanza.presence:type_name -> rollcall.event.v1.Presence
-	4,  // 61: rollcall.event.v1.Outcome.stanza:type_name -> rollcall.event.v1.Stanza
-	50, // 62: rollcall.event.v1.PolicyChanged.policy:type_name -> rollcall.event.v1.Policy
-	52, // 63: rollcall.event.v1.Policy.default_rules:type_name -> rollcall.event.v1.PolicyRule
-	51, // 64: rollcall.event.v1.Policy.sessions:type_name -> rollcall.event.v1.SessionPolicy
-	52, // 65: rollcall.event.v1.SessionPolicy.rules:type_name -> rollcall.event.v1.PolicyRule
-	54, // 66: rollcall.event.v1.Privacy.lists:type_name -> rollcall.event.v1.PrivacyList
-	55, // 67: rollcall.event.v1.Privacy.sessions:type_name -> rollcall.event.v1.PrivacySession
-	34, // 68: rollcall.event.v1.PrivacyList.items:type_name -> rollcall.event.v1.PrivacyItem
-	69, // [69:69] is the sub-list for method output_type
-	69, // [69:69] is the sub-list for method input_type
-	69, // [69:69] is the sub-list for extension type_name
-	69, // [69:69] is the sub-list for extension extendee
-	0,  // [0:69] is the sub-list for field type_name
+	3,  // 40: rollcall.event.v1.Message.copies:type_name -> rollcall.event.v1.Copies
+	2,  // 41: rollcall.event.v1.Message.archive:type_name -> rollcall.event.v1.Archive
+	23, // 42: rollcall.event.v1.MessageAccepted.message:type_name -> rollcall.event.v1.Message
+	23, // 43: rollcall.event.v1.MessageSent.message:type_name -> rollcall.event.v1.Message
+	6,  // 44: rollcall.event.v1.MessageWithheld.reason:type_name -> rollcall.event.v1.MessageWithheld.Reason
+	7,  // 45: rollcall.event.v1.ArchivePreferencesSet.default:type_name -> rollcall.event.v1.ArchivePreferencesSet.Default
+	35, // 46: rollcall.event.v1.PrivacyListChanged.items:type_name -> rollcall.event.v1.PrivacyItem
+	4,  // 47: rollcall.event.v1.NodeConfig.access:type_name -> rollcall.event.v1.Access
+	39, // 48: rollcall.event.v1.NodeItemPublished.config:type_name -> rollcall.event.v1.NodeConfig
+	4,  // 49: rollcall.event.v1.NodeItemRetracted.access:type_name -> rollcall.event.v1.Access
+	39, // 50: rollcall.event.v1.NodeConfigured.config:type_name -> rollcall.event.v1.NodeConfig
+	4,  // 51: rollcall.event.v1.NodeDeleted.access:type_name -> rollcall.event.v1.Access
+	8,  // 52: rollcall.event.v1.StorageSet.space:type_name -> rollcall.event.v1.StorageSet.Space
+	46, // 53: rollcall.event.v1.Output.roster_push:type_name -> rollcall.event.v1.RosterPush
+	48, // 54: rollcall.event.v1.Output.subscription_stanza:type_name -> rollcall.event.v1.SubscriptionStanza
+	49, // 55: rollcall.event.v1.Output.outcome:type_name -> rollcall.event.v1.Outcome
+	50, // 56: rollcall.event.v1.Output.policy_changed:type_name -> rollcall.event.v1.PolicyChanged
+	57, // 57: rollcall.event.v1.Output.block_list_push:type_name -> rollcall.event.v1.BlockListPush
+	58, // 58: rollcall.event.v1.Output.privacy_list_push:type_name -> rollcall.event.v1.PrivacyListPush
+	47, // 59: rollcall.event.v1.RosterPush.item:type_name -> rollcall.event.v1.RosterItem
+	0,  // 60: rollcall.event.v1.SubscriptionStanza.verb:type_name -> rollcall.event.v1.Verb
+	14, // 61: rollcall.event.v1.SubscriptionStanza.presence:type_name -> rollcall.event.v1.Presence
+	5,  // 62: rollcall.event.v1.Outcome.stanza:type_name -> rollcall.event.v1.Stanza
+	51, // 63: rollcall.event.v1.PolicyChanged.policy:type_name -> rollcall.event.v1.Policy
+	53, // 64: rollcall.event.v1.Policy.default_rules:type_name -> rollcall.event.v1.PolicyRule
+	52, // 65: rollcall.event.v1.Policy.sessions:type_name -> rollcall.event.v1.SessionPolicy
+	53, // 66: rollcall.event.v1.SessionPolicy.rules:type_name -> rollcall.event.v1.PolicyRule
+	55, // 67: rollcall.event.v1.Privacy.lists:type_name -> rollcall.event.v1.PrivacyList
+	56, // 68: rollcall.event.v1.Privacy.sessions:type_name -> rollcall.event.v1.PrivacySession
+	35, // 69: rollcall.event.v1.PrivacyList.items:type_name -> rollcall.event.v1.PrivacyItem
+	70, // [70:70] is the sub-list for method output_type
+	70, // [70:70] is the sub-list for method input_type
+	70, // [70:70] is the sub-list for extension type_name
+	70, // [70:70] is the sub-list for extension extendee
+	0,  // [0:70] is the sub-list for field type_name
 }
 
 func init() { file_schema_event_event_proto_init() }
@@ -5304,7 +5371,7 @@ func file_schema_event_event_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_schema_event_event_proto_rawDesc), len(file_schema_event_event_proto_rawDesc)),
-			NumEnums:      8,
+			NumEnums:      9,
 			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,

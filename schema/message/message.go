@@ -118,9 +118,12 @@ type Content struct {
 	Room       bool // a room's <x/> (XEP-0045, muc#user)
 	Store      bool // hint "store" (XEP-0334)
 	NoStore    bool // hint "no-store" (XEP-0334)
+	NoArchive  bool // hint "no-permanent-store" (XEP-0334)
 	NoCopy     bool // hint "no-copy" (XEP-0334)
 	Private    bool // <private/> (XEP-0280, section 9)
 	Copy       bool // it wraps a copy of another, as a server alone may (XEP-0280)
+
+	OriginID string // the id that the sender's client gave it, if any (XEP-0359)
 }
 
 // Storable tells whether a message waits in the inbox when no resource takes
@@ -131,3 +134,7 @@ type Content struct {
 func Storable(t Type, c Content) bool {
 	return t <= Chat && !c.NoStore && (c.Body || c.Other || c.Store)
 }
+
+// Archivable tells whether archives may keep a message: what may wait, without
+// the hint no-permanent-store (XEP-0334, sections 4.1 and 4.2).
+func Archivable(t Type, c Content) bool { return Storable(t, c) && !c.NoArchive }
