@@ -25,12 +25,14 @@ type httpCommand struct {
 	Certificates string `help:"Folder with DOMAIN.crt and DOMAIN.key: HTTPS is served, with a self-signed certificate where there is none. Empty: plain HTTP." type:"path" placeholder:"DIR"`
 	Plain        bool   `help:"Allow plain HTTP on other than loopback addresses, as behind a proxy: keys go over the wire."`
 
-	MaxBody       int     `help:"Bytes of a request's body." default:"1048576"`
-	MaxMessage    int     `help:"Bytes of a message's XML." default:"262144"`
-	MaxRecipients int     `help:"Recipients of one message." default:"1000"`
-	MaxWaiting    int     `help:"Messages that may wait for an account; -1: no limit." default:"1000"`
-	Rate          float64 `help:"Requests that a key may make a second, for long." default:"200"`
-	Burst         int     `help:"Requests that a key may make at once." default:"400"`
+	MaxBody        int     `help:"Bytes of a request's body." default:"1048576"`
+	MaxMessage     int     `help:"Bytes of a message's XML." default:"262144"`
+	MaxRecipients  int     `help:"Recipients of one message." default:"1000"`
+	MaxWaiting     int     `help:"Messages that may wait for an account; -1: no limit." default:"1000"`
+	MaxBroadcasts  int     `help:"Broadcasts that this process works on at once." default:"4"`
+	BroadcastBatch int     `help:"Recipients of a broadcast that are appended at once." default:"1000"`
+	Rate           float64 `help:"Requests that a key may make a second, for long." default:"200"`
+	Burst          int     `help:"Requests that a key may make at once." default:"400"`
 }
 
 // Run serves until ctx ends.
@@ -89,7 +91,8 @@ func (c *httpCommand) serve(ctx context.Context, r *role) error {
 			return edge.Compose(children, t, c.MaxMessage)
 		},
 		Listener: listener, TLS: secure,
-		Limits: httpapi.Limits{Body: c.MaxBody, Recipients: c.MaxRecipients, Waiting: c.MaxWaiting, Rate: c.Rate, Burst: c.Burst},
+		Limits: httpapi.Limits{Body: c.MaxBody, Recipients: c.MaxRecipients, Waiting: c.MaxWaiting, Rate: c.Rate, Burst: c.Burst,
+			Batch: c.BroadcastBatch, Broadcasts: c.MaxBroadcasts},
 		Logger: r.log, Registry: r.admin.registry,
 	})
 	if err != nil {
