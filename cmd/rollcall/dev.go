@@ -155,11 +155,6 @@ func (c *devCommand) door() string {
 
 // portsFree refuses to start where an edge, or the HTTP door, could never listen.
 func (c *devCommand) portsFree() error {
-	l, err := net.Listen("tcp", c.door())
-	if err != nil {
-		return fmt.Errorf("the HTTP door has no port (%w); stop what listens there, or say another --port-base", err)
-	}
-	l.Close()
 	for i := range c.Edges {
 		for _, address := range c.listen(i) {
 			l, err := net.Listen("tcp", address)
@@ -169,6 +164,11 @@ func (c *devCommand) portsFree() error {
 			l.Close()
 		}
 	}
+	l, err := net.Listen("tcp", c.door())
+	if err != nil {
+		return fmt.Errorf("the HTTP door has no port (%w); stop what listens there, or say another --port-base", err)
+	}
+	l.Close()
 	return nil
 }
 

@@ -42,6 +42,13 @@ func TestCommandLine(t *testing.T) {
 		{"bad JID", "user delete a@b@c --postgres-url x --kafka-brokers y", exitFailed, "b@c"},
 		{"a domain is no account", "user delete localhost --postgres-url x --kafka-brokers y", exitFailed, "not an account"},
 		{"empty URL", "user list --postgres-url=", exitFailed, "--postgres-url is empty"},
+		{"keys in the clear", "http --id h --domain localhost --kafka-brokers k:9092 --postgres-url x --listen 0.0.0.0:5281", exitFailed, "--plain behind a proxy"},
+		{"no port", "http --id h --domain localhost --kafka-brokers k:9092 --postgres-url x --listen localhost", exitFailed, "--listen localhost"},
+		{"keys over TLS", "http --id h --domain localhost --kafka-brokers k:9092 --postgres-url= --listen 0.0.0.0:5281 --certificates x --admin=", exitFailed, "--postgres-url is empty"},
+		{"keys on loopback", "http --id h --domain localhost --kafka-brokers k:9092 --postgres-url= --listen [::1]:5281 --admin=", exitFailed, "--postgres-url is empty"},
+		{"keys behind a proxy", "http --id h --domain localhost --kafka-brokers k:9092 --postgres-url= --listen 0.0.0.0:5281 --plain --admin=", exitFailed, "--postgres-url is empty"},
+		{"an HTTP door's domain is no JID", "http --id h --domain a@b --kafka-brokers k:9092 --postgres-url x", exitFailed, "--domain a@b: say a domain"},
+		{"a key without a scope", "apikey add --postgres-url x", exitUsage, "scope"},
 		{"help tells what is listened on", "edge --help", 0, "0.0.0.0:5223"},
 		{"generate where to", "generate", exitUsage, "kafka"},
 		{"generate says how", "generate clickhouse --help", 0, "--friends"},
@@ -247,13 +254,25 @@ func TestFreshSparesWhatRuns(t *testing.T) {
 }
 
 func TestDevNamesABusyPort(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	c := devCommand{Edges: 1, PortBase: l.Addr().(*net.TCPAddr).Port}
-	if err := c.portsFree(); err == nil || !strings.Contains(err.Error(), "--port-base") {
-		t.Errorf("got %v", err)
+	for above, who := range map[int]string{0: "edge-1", doorAbove: "the HTTP door"} {
+		said := ""
+		for range 20 { // other programs have ports too
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			c := devCommand{Edges: 1, PortBase: l.Addr().(*net.TCPAddr).Port - above}
+			err = c.portsFree()
+			l.Close()
+			if err == nil {
+				t.Fatal("it finds all free")
+			}
+			if said = err.Error(); strings.Contains(said, who) {
+				break
+			}
+		}
+		if !strings.Contains(said, who) || !strings.Contains(said, "--port-base") {
+			t.Errorf("%d above: %s", above, said)
+		}
 	}
 }
