@@ -50,6 +50,7 @@ type Options struct {
 	TLS      *tls.Config  // nil: plain HTTP
 
 	Limits Limits
+	Reads  Reads
 
 	Logger   *slog.Logger          // slog.Default()
 	Registry prometheus.Registerer // nil: metrics are kept, not shown
@@ -79,6 +80,7 @@ func (o *Options) check() error {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
+	o.Reads.check()
 	l := &o.Limits
 	setDefault(&l.Body, 1<<20)
 	setDefault(&l.Rate, 200)
@@ -109,6 +111,7 @@ type Server struct {
 	writer  *eventlog.Writer
 	table   []*route
 	mux     *http.ServeMux
+	streams streams
 	// stopping is closed when Run ends: answers that go on for ever end then.
 	stopping chan struct{}
 	kick     chan struct{} // wakes work; holds one

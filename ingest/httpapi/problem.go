@@ -31,6 +31,7 @@ const (
 	NotFound             Code = "not-found"
 	MethodNotAllowed     Code = "method-not-allowed"
 	IdempotencyConflict  Code = "idempotency-in-progress"
+	PositionTooOld       Code = "position-too-old"
 	BodyTooLarge         Code = "body-too-large"
 	UnsupportedMediaType Code = "unsupported-media-type"
 	IdempotencyReused    Code = "idempotency-key-reused"
@@ -43,7 +44,10 @@ const (
 	EmptyMessage         Code = "empty-message"
 	BadPayload           Code = "bad-payload"
 	RateLimited          Code = "rate-limited"
+	TooManyStreams       Code = "too-many-streams"
+	SlowReader           Code = "slow-reader"
 	Internal             Code = "internal"
+	Behind               Code = "behind"
 	LogUnavailable       Code = "log-unavailable"
 	Unavailable          Code = "unavailable"
 )
@@ -68,6 +72,7 @@ var kinds = map[Code]struct {
 	NotFound:             {404, "There is no such thing"},
 	MethodNotAllowed:     {405, "This path has no such method"},
 	IdempotencyConflict:  {409, "A request with this Idempotency-Key is not answered yet"},
+	PositionTooOld:       {410, "The log does not reach back to the position"},
 	BodyTooLarge:         {413, "The body is too large"},
 	UnsupportedMediaType: {415, "The body is in a format that is not read here"},
 	IdempotencyReused:    {422, "The Idempotency-Key was used with another request"},
@@ -80,7 +85,10 @@ var kinds = map[Code]struct {
 	EmptyMessage:         {422, "The message says nothing"},
 	BadPayload:           {422, "The payload is not XML that a message may hold"},
 	RateLimited:          {429, "The API key asks too often"},
+	TooManyStreams:       {429, "The API key has too many streams open"},
+	SlowReader:           {429, "The stream is not read as fast as things change"},
 	Internal:             {500, "The server has a fault"},
+	Behind:               {503, "What is read here has not reached the position"},
 	LogUnavailable:       {503, "The log does not answer"},
 	Unavailable:          {503, "The server cannot answer now"},
 }
