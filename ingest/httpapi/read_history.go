@@ -36,8 +36,9 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request, c *call, accoun
 	}
 	err = read(ctx)
 	var said *clickhouse.Exception
+	var p *Problem
 	switch {
-	case err == nil || r.Context().Err() != nil:
+	case err == nil, errors.As(err, &p), r.Context().Err() != nil:
 		return err
 	case errors.As(err, &said) && !overloaded(said.Code):
 		return err // a fault of ours

@@ -73,7 +73,9 @@ func ownAccount(text string, c *call) (jid.Bare, error) {
 }
 
 // missing tells that there is no such account.
-func missing(account jid.Bare) *Problem { return problem(NotFound, "there is no account %s", quoted(account.String())) }
+func missing(account jid.Bare) *Problem {
+	return problem(NotFound, "there is no account %s", quoted(account.String()))
+}
 
 // away tells that something that answers reads does not, and when to try again.
 func away(w http.ResponseWriter, detail string, args ...any) *Problem {
