@@ -13,6 +13,7 @@ import (
 	"github.com/rollcall/rollcall/edge/stream"
 	"github.com/rollcall/rollcall/fanout/lease"
 	"github.com/rollcall/rollcall/ingest/eventlog"
+	"github.com/rollcall/rollcall/ingest/feed"
 	"github.com/rollcall/rollcall/ingest/httpapi"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/topic"
@@ -20,6 +21,7 @@ import (
 
 type httpCommand struct {
 	roleFlags
+	clickhouseFlags
 	Domain       string `help:"The XMPP domain that is served." required:""`
 	Listen       string `help:"Serve HTTP here (default 127.0.0.1:5281)." default:"127.0.0.1:5281" placeholder:"HOST:PORT"`
 	Certificates string `help:"Folder with DOMAIN.crt and DOMAIN.key: HTTPS is served, with a self-signed certificate where there is none. Empty: plain HTTP." type:"path" placeholder:"DIR"`
@@ -33,6 +35,7 @@ type httpCommand struct {
 	BroadcastBatch int     `help:"Recipients of a broadcast that are appended at once." default:"1000"`
 	Rate           float64 `help:"Requests that a key may make a second, for long." default:"200"`
 	Burst          int     `help:"Requests that a key may make at once." default:"400"`
+	MaxStreams     int     `help:"Streams of events that a key may have open at once." default:"10"`
 }
 
 // Run serves until ctx ends.
@@ -81,6 +84,16 @@ func (c *httpCommand) serve(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
+	history, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer history.Close()
+	changes, err := feed.New(feed.Options{Postgres: r.pool, Brokers: c.KafkaBrokers, Offsets: r.offsets, Partitions: r.partitions,
+		Logger: r.log, Registerer: r.admin.registry})
+	if err != nil {
+		return err
+	}
 	server, err := httpapi.New(httpapi.Options{
 		ID: c.ID, Epoch: keeper.Epoch(), Domain: c.Domain,
 		Postgres: r.pool, Appender: r.appender, Partitions: r.partitions, Offsets: r.offsets,
@@ -93,11 +106,13 @@ func (c *httpCommand) serve(ctx context.Context, r *role) error {
 		Listener: listener, TLS: secure,
 		Limits: httpapi.Limits{Body: c.MaxBody, Recipients: c.MaxRecipients, Waiting: c.MaxWaiting, Rate: c.Rate, Burst: c.Burst,
 			Batch: c.BroadcastBatch, Broadcasts: c.MaxBroadcasts},
+		Reads:  httpapi.Reads{History: history, Feed: changes, Streams: c.MaxStreams},
 		Logger: r.log, Registry: r.admin.registry,
 	})
 	if err != nil {
 		return err
 	}
+	r.admin.want("feed", func(context.Context) error { return changes.Health() })
 	r.started()
 
 	// The lease outlives the requests: what they do is ours until it is done.
@@ -105,6 +120,7 @@ func (c *httpCommand) serve(ctx context.Context, r *role) error {
 	defer stopAfter()
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { defer stopAfter(); return server.Run(ctx) })
+	g.Go(func() error { return changes.Run(after) })
 	g.Go(func() error { return keeper.Run(after) })
 	if err := g.Wait(); err != nil {
 		return err

@@ -25,7 +25,7 @@ import (
 
 // feed gives a hub that follows the log until the test ends, or it dies.
 func (l *library) feed(o feed.Options) (hub *feed.Hub, die func()) {
-	o.Postgres, o.Brokers, o.Offsets, o.Partitions, o.Logger = l.pool, l.brokers, l.offsets, readPartitions, discard
+	o.Postgres, o.Brokers, o.Offsets, o.Partitions, o.Logger = l.pool, l.brokers, l.offsets, partitions, discard
 	hub, err := feed.New(o)
 	if err != nil {
 		l.t.Fatal(err)
@@ -147,8 +147,8 @@ func isMark(mark string) func(sent) bool {
 func TestEvents(t *testing.T) {
 	localtest.Kafkas(t, func(t *testing.T, brokers []string) {
 		l := newLibrary(t, brokers, false)
-		w := eventlog.NewWriter(l.appender, "edge/e1/1", readPartitions)
-		other := eventlog.NewWriter(l.appender, "edge/e2/1", readPartitions)
+		w := eventlog.NewWriter(l.appender, "edge/e1/1", partitions)
+		other := eventlog.NewWriter(l.appender, "edge/e2/1", partitions)
 		juliet := l.bind(w, "juliet@localhost", "balcony", "e1")
 		juliet.available("balcony", "♥\nnew line")
 		romeo := l.bind(other, "romeo@localhost", "orchard", "e2")
@@ -182,7 +182,7 @@ func TestEvents(t *testing.T) {
 		if err := w.AppendEdgeLost(t.Context(), "e2", 1); err != nil {
 			t.Fatal(err)
 		}
-		third := eventlog.NewWriter(l.appender, "edge/e3/1", readPartitions)
+		third := eventlog.NewWriter(l.appender, "edge/e3/1", partitions)
 		var wanted, heard []sent
 		for n, name := range []string{"juliet@localhost", "romeo@localhost", "paris@elsewhere"} {
 			l.bind(third, name, "r", "e3").available("r", fmt.Sprint("end ", n))
@@ -233,7 +233,7 @@ func TestEvents(t *testing.T) {
 		if got := fmt.Sprint(alone.until(isMark("end 0"))); strings.Contains(got, "romeo") || strings.Contains(got, "accepted") || strings.Count(got, `"available":false`) != 2 {
 			t.Errorf("juliet's stream: %s", got)
 		}
-		if _, err := feed.ParseVector(alone.last, readPartitions); err != nil || strings.Contains(alone.last, ",") {
+		if _, err := feed.ParseVector(alone.last, partitions); err != nil || strings.Contains(alone.last, ",") {
 			t.Errorf("juliet's stream is at %q, %v", alone.last, err)
 		}
 	})
@@ -277,7 +277,7 @@ func (l *library) put(r eventlog.Record) {
 
 func TestEventsRefuseWhatCannotBe(t *testing.T) {
 	l := newLibrary(t, localtest.Kafka(t), false)
-	w := eventlog.NewWriter(l.appender, "edge/e1/1", readPartitions)
+	w := eventlog.NewWriter(l.appender, "edge/e1/1", partitions)
 	juliet := l.bind(w, "juliet@localhost", "balcony", "e1")
 	juliet.available("balcony", "a")
 	at := juliet.available("balcony", "b")
@@ -371,8 +371,8 @@ func TestEventsOfARevokedKey(t *testing.T) {
 	h := l.hear(server.URL, "?account=juliet@localhost", "")
 	h.until(func(s sent) bool { return s.name == "present" })
 	before := h.last
-	l.bind(eventlog.NewWriter(l.appender, "edge/e1/1", readPartitions), "juliet@localhost", "balcony", "e1") // nothing to tell
-	for h.last == before {                                                                                   // ids come all the same
+	l.bind(eventlog.NewWriter(l.appender, "edge/e1/1", partitions), "juliet@localhost", "balcony", "e1") // nothing to tell
+	for h.last == before {                                                                               // ids come all the same
 		line, err := h.body.ReadString('\n')
 		if err != nil {
 			t.Fatal(err)

@@ -70,7 +70,7 @@ GROUP BY edge ORDER BY edge`, out.Domain).Query(func(rows pgx.Rows) error {
 	if err != nil {
 		return s.asked(w, r, c, err)
 	}
-	ends, err := s.opts.Reads.Offsets.Ends(ctx, topic.Account)
+	ends, err := s.opts.Offsets.Ends(ctx, topic.Account)
 	if err != nil {
 		s.opts.Logger.Warn("a read failed", "request", c.id, "err", fmt.Errorf("find the end of the log: %w", err))
 		return away(w, "the log does not answer; try again")

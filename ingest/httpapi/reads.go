@@ -12,7 +12,6 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/jackc/pgx/v5"
 
-	"github.com/rollcall/rollcall/ingest/eventlog"
 	"github.com/rollcall/rollcall/ingest/feed"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/topic"
@@ -20,7 +19,6 @@ import (
 
 // Reads is what the routes need that only ask.
 type Reads struct {
-	Offsets *eventlog.Admin
 	History driver.Conn // ClickHouse; nil: what needs it is not available here
 	Feed    *feed.Hub   // it runs elsewhere; nil: there are no streams of events here
 
@@ -180,7 +178,7 @@ func (s *Server) behind(ctx context.Context, query string, partitions []int32, w
 
 // inLog refuses a position that the log has not reached itself.
 func (s *Server) inLog(ctx context.Context, wanted feed.Vector) error {
-	ends, err := s.opts.Reads.Offsets.Ends(ctx, topic.Account)
+	ends, err := s.opts.Offsets.Ends(ctx, topic.Account)
 	if err != nil {
 		return err
 	}

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"net/http/httptest"
@@ -21,12 +22,11 @@ import (
 	"github.com/rollcall/rollcall/ingest/eventlog"
 	"github.com/rollcall/rollcall/schema/account"
 	historytables "github.com/rollcall/rollcall/schema/clickhouse"
+	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/postgres"
 	"github.com/rollcall/rollcall/schema/topic"
 )
-
-const readPartitions = 4
 
 // A library is what reads are answered from, and a door that answers.
 type library struct {
@@ -65,7 +65,7 @@ func newLibrary(t *testing.T, brokers []string, history bool) *library {
 	if history {
 		l.tables(localtest.ClickHouse(t))
 	}
-	if err := eventlog.EnsureTopics(ctx, brokers, eventlog.TopicsOptions{Partitions: readPartitions}); err != nil {
+	if err := eventlog.EnsureTopics(ctx, brokers, eventlog.TopicsOptions{Partitions: partitions}); err != nil {
 		t.Fatal(err)
 	}
 	if l.offsets, err = eventlog.NewAdmin(brokers); err != nil {
@@ -120,10 +120,15 @@ func (l *library) background(f func(context.Context) error) (stop func()) {
 func (l *library) open(reads Reads) *httptest.Server { return l.serve(l.options(reads)) }
 
 func (l *library) options(reads Reads) Options {
-	o := Options{ID: "http-1", Epoch: 1, Domain: "localhost", Postgres: l.pool, Appender: l.appender, Partitions: readPartitions,
-		Compose: refuseAll, Reads: reads, Limits: Limits{KeyTTL: time.Hour}, Logger: discard}
-	o.Reads.Offsets, o.Reads.History = l.offsets, l.history
-	fill(&o, l)
+	o := Options{ID: "http-1", Epoch: 1, Domain: "localhost", Postgres: l.pool, Appender: l.appender, Partitions: partitions,
+		Offsets: l.offsets, Reads: reads, Limits: Limits{KeyTTL: time.Hour}, Logger: discard,
+		Tail: func() (*eventlog.Tail, error) {
+			return eventlog.NewTail(eventlog.TailOptions{Brokers: l.brokers, Topic: topic.Account, Logger: discard})
+		},
+		Compose: func([]byte, event.MessageType) (*event.Message, error) {
+			return nil, errors.New("nothing is sent here")
+		}}
+	o.Reads.History = l.history
 	return o
 }
 
@@ -155,7 +160,7 @@ func (l *library) execute(statements ...string) {
 	}
 }
 
-func partitionOf(account string) int32 { return topic.Partition(jid.MustBare(account), readPartitions) }
+func partitionOf(account string) int32 { return topic.Partition(jid.MustBare(account), partitions) }
 
 // account puts accounts into the projection, which stands at next.
 func (l *library) account(next int, names ...string) {
