@@ -17,6 +17,7 @@ import (
 // goroutine of its own: this one's stack has grown.
 func (s *Server) negotiate(ctx context.Context, conn net.Conn, o stream.Options) {
 	defer func() { <-s.unbound }()
+	o.Refused = func(r stream.Refusal) { s.loginRefused(conn.RemoteAddr(), r) }
 	st, err := stream.Negotiate(ctx, conn, o)
 	if err != nil {
 		return

@@ -59,7 +59,7 @@ func blockedJIDs(q query) (list []string, err error) {
 			return nil, err
 		}
 		if len(j.String()) > maxAddress {
-			return nil, stanza.NewError(stanza.JIDMalformed, "too long")
+			return nil, stanza.NewError(stanza.JIDMalformed, "the address is too long")
 		}
 		list = append(list, j.String())
 	}

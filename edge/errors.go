@@ -24,7 +24,7 @@ func stanzaError(err error) *stanza.Error {
 	case errors.As(err, &bad):
 		return bad
 	case errors.As(err, &malformed):
-		return stanza.NewError(stanza.JIDMalformed, malformed.Why)
+		return stanza.NewError(stanza.JIDMalformed, "the "+malformed.Part+" "+malformed.Why)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errNotHeld):
 		return &stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint}
 	}
@@ -48,8 +48,11 @@ func (s *session) addressee(st *stanza.Stanza) (jid.JID, error) {
 	if err != nil {
 		return jid.JID{}, err
 	}
-	if len(to.String()) > maxAddress || len(to.Resource()) > maxResource {
-		return jid.JID{}, stanza.NewError(stanza.JIDMalformed, "too long")
+	if len(to.Resource()) > maxResource {
+		return jid.JID{}, stanza.NewError(stanza.JIDMalformed, "the resourcepart is too long")
+	}
+	if len(to.String()) > maxAddress {
+		return jid.JID{}, stanza.NewError(stanza.JIDMalformed, "the address is too long")
 	}
 	if to.Domain() != s.server.opts.Domain {
 		return jid.JID{}, stanza.NewError(stanza.RemoteServerNotFound, "")

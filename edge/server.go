@@ -48,6 +48,7 @@ type Server struct {
 
 	components components
 	pusher     *pusher
+	refusals   refusals
 
 	listeners []net.Listener
 	ctx       context.Context // ends with Run

@@ -51,7 +51,7 @@ func (s *session) rosterSet(st *stanza.Stanza, query *stanza.Element) (*event.Ev
 	}
 	contact := to.Bare()
 	if len(contact.String()) > maxAddress {
-		return nil, stanza.NewError(stanza.JIDMalformed, "too long")
+		return nil, stanza.NewError(stanza.JIDMalformed, "the address is too long")
 	}
 	if contact == s.local.account {
 		return nil, stanza.NewError(stanza.NotAllowed, "nobody is on their own roster")

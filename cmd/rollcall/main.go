@@ -27,7 +27,8 @@ const (
 )
 
 type cli struct {
-	Config kong.ConfigFlag `help:"YAML file with flags: at the top for every command, under a command's first word (edge, replay, user) for that one." placeholder:"FILE"`
+	Config  kong.ConfigFlag  `help:"YAML file with flags: at the top for every command, under a command's first word (edge, replay, user) for that one." placeholder:"FILE"`
+	Version kong.VersionFlag `help:"Print the version." env:"-"`
 	logFlags
 
 	Dev        devCommand       `cmd:"" help:"Run everything on this machine: Kafka, Postgres, ClickHouse, and a process for each role."`
@@ -53,12 +54,17 @@ func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
 func run(args []string, stdout, stderr io.Writer) int {
 	var c cli
 	exited := -1
+	bare := len(args) == 0
+	if bare { // how it is used is what an error would have to say
+		args, stdout = []string{"--help"}, stderr
+	}
 	parser, err := kong.New(&c,
 		kong.Name("rollcall"),
 		kong.Description("Event-sourced presence for XMPP. Every flag is also an environment variable (--kafka-brokers is ROLLCALL_KAFKA_BROKERS) and a key of the --config file; the command line wins over the environment, the environment over the file."),
 		kong.DefaultEnvars("ROLLCALL"),
 		kong.Configuration(loadConfig),
 		kong.Writers(stdout, stderr),
+		kong.Vars{"version": "rollcall " + version},
 		kong.Exit(func(code int) { exited = code }),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
 		kong.BindTo(stdout, (*io.Writer)(nil)),
@@ -68,7 +74,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	parsed, err := parser.Parse(args)
-	if exited >= 0 { // --help was answered
+	if bare {
+		return exitUsage
+	}
+	if exited >= 0 { // --help or --version was answered
 		return exited
 	}
 	if err != nil {

@@ -160,7 +160,7 @@ func (c *replayShow) Run(ctx context.Context, out io.Writer) error {
 			if e.Copy {
 				note = "(a copy, not folded) "
 			}
-			_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s%s\n", e.At, e.Time.Format("15:04:05.000"), e.Kind, note, e.Text)
+			_, err := fmt.Fprintf(table, "%s\t%s\t%s\t%s%s\n", e.At, moment(e.Time), e.Kind, note, e.Text)
 			return err
 		}); err != nil {
 			return err
@@ -170,6 +170,14 @@ func (c *replayShow) Run(ctx context.Context, out io.Writer) error {
 		}
 		return table.Flush()
 	})
+}
+
+// moment writes the time of a record as --until-time reads it, empty for none.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format("2006-01-02T15:04:05.000Z")
 }
 
 type replayState struct {

@@ -103,6 +103,7 @@ func (n *negotiation) binding(mechanism string) []byte {
 // fast checks the proof of a token: username NUL HMAC(token, "Initiator" and
 // the channel binding), as draft-schmaus-kitten-sasl-ht-09 has it.
 func (n *negotiation) fast(ctx context.Context, a authenticate) (account jid.Bare, used *tokenUsed, err error) {
+	n.tried.Mechanism = a.mechanism
 	if n.secure == nil {
 		return account, nil, encryptionRequired
 	}

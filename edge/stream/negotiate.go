@@ -33,6 +33,7 @@ type negotiation struct {
 	failures   int  // failed authentications
 	unbound    int  // requests for a resource, or to resume, that were refused
 	account    jid.Bare
+	tried      Refusal // what is being tried
 }
 
 // watch makes reads fail when ctx ends.

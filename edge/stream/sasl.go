@@ -145,6 +145,10 @@ func (n *negotiation) failure(p profile, f saslFailure) error {
 		condition = "<" + string(f) + " xmlns='" + stanza.NSSASL + "'/>"
 	}
 	n.say([]byte("<failure xmlns='" + string(p) + "'>" + condition + "</failure>"))
+	if n.tried.Reason = string(f); n.o.Refused != nil {
+		n.o.Refused(n.tried)
+	}
+	n.tried = Refusal{}
 	if n.failures++; n.failures >= n.o.MaxFailures {
 		return tooManyFailures
 	}
@@ -153,6 +157,7 @@ func (n *negotiation) failure(p profile, f saslFailure) error {
 
 // offers tells whether a client may use the mechanism now.
 func (n *negotiation) offers(name string) error {
+	n.tried.Mechanism = name
 	if !n.mayAuthenticate() || name == "PLAIN" && n.secure == nil {
 		return encryptionRequired
 	}
@@ -228,6 +233,7 @@ func (n *negotiation) lookUp(user string, keys func(jid.Bare) (Keys, error)) (ji
 	if err != nil || account.Local() == "" || account.Domain() != n.o.Domain {
 		return jid.Bare{}, fakeKeys(n.o.Secret, user), nil
 	}
+	n.tried.Account = account
 	k, err := keys(account)
 	if errors.Is(err, ErrNoAccount) {
 		return account, fakeKeys(n.o.Secret, account.Local()), nil

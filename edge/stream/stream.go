@@ -39,6 +39,7 @@ type Options struct {
 	MaxFailures  int                  // failed authentications until the stream is closed; 5
 	Before       stanza.Limits        // before authentication; 10 KiB, depth 16
 	After        stanza.Limits        // after authentication; the defaults of stanza.Limits
+	Refused      func(Refusal)        // nil, or told of each authentication that fails
 
 	now func() time.Time // for tokens; time.Now
 }
@@ -83,6 +84,13 @@ func (o Options) check() error {
 		return errors.New("stream: without TLS nobody could log in")
 	}
 	return nil
+}
+
+// A Refusal is an authentication that failed.
+type Refusal struct {
+	Account   jid.Bare // that it was tried for; zero if none was named that can exist
+	Mechanism string   // as the client said it; empty before it did
+	Reason    string   // the SASL condition
 }
 
 // Stream is a stream whose client has authenticated and asked for a resource.
