@@ -64,7 +64,7 @@ func (c *edgeCommand) Run(ctx context.Context) error {
 }
 
 func (c *edgeCommand) serve(ctx context.Context, r *role) error {
-	keeper, err := lease.Acquire(ctx, lease.KeeperOptions{Postgres: r.pool, Kind: lease.Edge, ID: c.ID, Address: c.Listen, Logger: r.log})
+	keeper, err := lease.Acquire(ctx, lease.KeeperOptions{Postgres: r.pool, Kind: lease.Edge, ID: c.ID, Address: c.Listen, Domain: c.Domain, Logger: r.log})
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/rollcall/rollcall/edge/accounts"
+	"github.com/rollcall/rollcall/schema/jid"
 )
 
 func TestCommandLine(t *testing.T) {
@@ -287,5 +288,18 @@ func TestMoment(t *testing.T) {
 	}
 	if moment(time.Time{}) != "" {
 		t.Error("a dead letter has no time")
+	}
+}
+
+// An account of a domain that nobody serves cannot log in.
+func TestUserAddOfAnotherDomain(t *testing.T) {
+	account := jid.MustBare("juliet@example.com")
+	for _, served := range [][]string{nil, {"example.com"}, {"example.com", "example.net"}} {
+		if err := checkServed(account, served); err != nil {
+			t.Errorf("%v: %v", served, err)
+		}
+	}
+	if err := checkServed(account, []string{"localhost", "example.net"}); err == nil || !strings.Contains(err.Error(), "no edge serves example.com, but localhost, example.net") {
+		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -14,6 +15,7 @@ import (
 
 	"github.com/rollcall/rollcall/edge/accounts"
 	"github.com/rollcall/rollcall/edge/stream"
+	"github.com/rollcall/rollcall/fanout/lease"
 	"github.com/rollcall/rollcall/ingest/eventlog"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/topic"
@@ -27,13 +29,14 @@ type userCommand struct {
 }
 
 type userTarget struct {
-	JID string `arg:"" name:"jid" help:"Bare JID, such as juliet@example.com. Nobody checks that an edge serves its domain."`
+	JID string `arg:"" name:"jid" help:"Bare JID, such as juliet@example.com."`
 	postgresFlags
 }
 
 type userAdd struct {
 	userTarget
 	kafkaFlags
+	AnyDomain bool `help:"Add it though no edge that runs serves its domain."`
 }
 
 // Run adds the account.
@@ -43,8 +46,36 @@ func (c *userAdd) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	return withStore(ctx, c.userTarget, c.KafkaBrokers, func(s *accounts.Store, account jid.Bare) error {
+		if err := c.served(ctx, account); err != nil {
+			return err
+		}
 		return say(out, "added", account, s.Create(ctx, account, password))
 	})
+}
+
+// served refuses an account of a domain that no edge serves, if any edge runs.
+func (c *userAdd) served(ctx context.Context, account jid.Bare) error {
+	if c.AnyDomain {
+		return nil
+	}
+	pool, err := c.poolSoon(ctx, 1)
+	if err != nil {
+		return err
+	}
+	defer pool.Close()
+	served, err := lease.Domains(ctx, pool)
+	if err != nil {
+		return err
+	}
+	return checkServed(account, served)
+}
+
+// checkServed tells that none of the domains is the account's, if there are any.
+func checkServed(account jid.Bare, served []string) error {
+	if len(served) == 0 || slices.Contains(served, account.Domain()) {
+		return nil
+	}
+	return fmt.Errorf("no edge serves %s, but %s; with --any-domain %s is added all the same", account.Domain(), strings.Join(served, ", "), account)
 }
 
 type userPasswd struct{ userTarget }

@@ -19,6 +19,7 @@ type KeeperOptions struct {
 	Kind     string // Edge, Worker or HTTP
 	ID       string // the same in every life of the process
 	Address  string // host:port where others reach it
+	Domain   string // that an edge serves; empty for others
 	Times    Times
 	Logger   *slog.Logger // slog.Default()
 }
@@ -50,9 +51,9 @@ func Acquire(ctx context.Context, o KeeperOptions) (*Keeper, error) {
 	err := pgx.BeginFunc(ctx, o.Postgres, func(tx pgx.Tx) error {
 		before := time.Since(k.start)
 		err := tx.QueryRow(ctx, `
-			INSERT INTO run.lease (kind, id, epoch, address, expires_at)
-			VALUES ($1, $2, nextval('run.epoch'), $3, clock_timestamp() + $4::bigint * interval '1 microsecond')
-			RETURNING epoch`, o.Kind, o.ID, o.Address, o.Times.Valid.Microseconds()).Scan(&k.epoch)
+			INSERT INTO run.lease (kind, id, epoch, address, domain, expires_at)
+			VALUES ($1, $2, nextval('run.epoch'), $3, $4, clock_timestamp() + $5::bigint * interval '1 microsecond')
+			RETURNING epoch`, o.Kind, o.ID, o.Address, o.Domain, o.Times.Valid.Microseconds()).Scan(&k.epoch)
 		if err != nil {
 			return err
 		}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -81,6 +82,21 @@ func Discover(ctx context.Context, pool *pgxpool.Pool, kind string) ([]Row, erro
 		return nil, fmt.Errorf("lease: discover %s: %w", kind, err)
 	}
 	return found, nil
+}
+
+// Domains gives the domains that live edges serve, ordered, each once.
+func Domains(ctx context.Context, pool *pgxpool.Pool) ([]string, error) {
+	rows, err := pool.Query(ctx, `
+		SELECT DISTINCT domain FROM run.lease
+		WHERE kind = $1 AND domain <> '' AND NOT lost AND expires_at > clock_timestamp()
+		ORDER BY domain`, Edge)
+	if err == nil {
+		var found []string
+		if found, err = pgx.CollectRows(rows, pgx.RowTo[string]); err == nil {
+			return found, nil
+		}
+	}
+	return nil, fmt.Errorf("lease: find the domains: %w", err)
 }
 
 // Held tells whether a lease is there and not marked lost. One that is merely

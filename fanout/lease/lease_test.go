@@ -159,6 +159,25 @@ func TestAcquireIsFoundAndMarksEarlierLives(t *testing.T) {
 	}
 }
 
+// Of edges that live the domain is known, once.
+func TestDomains(t *testing.T) {
+	_, pool := database(t)
+	for id, domain := range map[string]string{"e1": "b.example", "e2": "a.example", "e3": "b.example", "e4": "", "dead": "c.example"} {
+		if _, err := Acquire(t.Context(), KeeperOptions{Postgres: pool, Kind: Edge, ID: id, Domain: domain, Times: fast}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := pool.Exec(t.Context(), `UPDATE run.lease SET lost = true WHERE id = 'dead'`); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pool.Exec(t.Context(), `UPDATE run.lease SET expires_at = expires_at + interval '1 hour'`); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := Domains(t.Context(), pool); err != nil || len(got) != 2 || got[0] != "a.example" || got[1] != "b.example" {
+		t.Errorf("%v, %v", got, err)
+	}
+}
+
 func TestReaperEndsTheDeadOnceAndTheLivingNever(t *testing.T) {
 	_, pool := database(t)
 	var log losses
