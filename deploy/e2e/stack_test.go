@@ -107,7 +107,7 @@ func freePortBase(t *testing.T) int {
 		}
 		free := true
 		for _, host := range []string{"127.0.0.1", "127.0.0.2"} {
-			for _, above := range []int{0, 1, 58, 59, 221} {
+			for _, above := range []int{0, 1, 58, 59, 125, 221} {
 				l, err := net.Listen("tcp", net.JoinHostPort(host, strconv.Itoa(base+above)))
 				if err != nil {
 					free = false
