@@ -318,6 +318,9 @@ func TestABroadcastRequestThatComesAgain(t *testing.T) {
 	}
 	// The process died before it kept its answer.
 	h.exec(`UPDATE run.idempotency SET status = NULL, answer = NULL`)
+	if got := other.do(t, "POST", "/v1/broadcast", sends, false, "Idempotency-Key", "k"); got.status != 409 || got.problem() != IdempotencyConflict {
+		t.Errorf("%d %s", got.status, got.body)
+	}
 	h.die(d)
 	again = other.do(t, "POST", "/v1/broadcast", sends, false, "Idempotency-Key", "k")
 	if again.status != 202 || read[broadcastStatus](t, again).ID != read[broadcastStatus](t, first).ID {
