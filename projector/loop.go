@@ -257,6 +257,7 @@ func (l *loop) foldOne(at *part, r *fold.Record, entries ...*entry) error {
 		return &fatalError{err}
 	}
 	l.open.reactions = append(l.open.reactions, reactions...)
+	l.metrics.withhold(r, states, reactions)
 	for _, e := range entries {
 		if !e.touched && !e.state.Changes.Empty() {
 			e.touched = true

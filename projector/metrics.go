@@ -2,8 +2,14 @@ package projector
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/rollcall/rollcall/projector/fold"
+	"github.com/rollcall/rollcall/projector/store"
+	"github.com/rollcall/rollcall/schema/account"
+	"github.com/rollcall/rollcall/schema/event"
 )
 
 type metrics struct {
@@ -13,6 +19,8 @@ type metrics struct {
 	copies    prometheus.Counter
 	dead      prometheus.Counter
 	refused   prometheus.Counter
+	withheld  *prometheus.CounterVec
+	expired   prometheus.Counter
 	rows      prometheus.Counter
 	commits   prometheus.Counter
 	restarts  *prometheus.CounterVec
@@ -32,6 +40,8 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		copies:    prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_projector_copies_total", Help: "Records dropped, because a mark says that they are copies or late."}),
 		dead:      prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_projector_dead_letters_total", Help: "Records set aside."}),
 		refused:   prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_projector_reactions_refused_total", Help: "Reactions that the log will never take, and that are lost."}),
+		withheld:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rollcall_projector_messages_withheld_total", Help: "Messages that are in no archive: refused, refused as the inbox was full, a copy by its origin id, or by preferences."}, []string{"reason"}),
+		expired:   prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_projector_messages_expired_total", Help: "Messages whose wait was ended because nobody took them for too long."}),
 		rows:      prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_projector_rows_total", Help: "Rows written or deleted in Postgres."}),
 		commits:   prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_projector_commits_total", Help: "Transactions committed."}),
 		restarts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rollcall_projector_restarts_total", Help: "Times that everything in memory was dropped and loaded again: fenced by another writer, or Postgres failed."}, []string{"cause"}),
@@ -42,7 +52,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		loads:     prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_projector_accounts_loaded_total", Help: "Accounts loaded from Postgres."}),
 	}
 	if r != nil {
-		r.MustRegister(m.lag, m.stopped, m.events, m.copies, m.dead, m.refused, m.rows, m.commits, m.restarts, m.commit, m.fold, m.pending, m.cacheRows, m.loads)
+		r.MustRegister(m.lag, m.stopped, m.events, m.copies, m.dead, m.refused, m.withheld, m.expired, m.rows, m.commits, m.restarts, m.commit, m.fold, m.pending, m.cacheRows, m.loads)
 	}
 	return m
 }
@@ -53,4 +63,26 @@ func (m *metrics) setLag(partition int32, records int64) {
 
 func (m *metrics) forget(partition int32) {
 	m.lag.DeleteLabelValues(strconv.Itoa(int(partition)))
+}
+
+var kindWithheld = event.KindOf(&event.Event{Kind: &event.Event_MessageWithheld{}}).String()
+
+// withhold counts what the reactions to r withhold from archives.
+func (m *metrics) withhold(r *fold.Record, states []*account.State, reactions []store.Reaction) {
+	for i := range reactions {
+		if reactions[i].Kind != kindWithheld {
+			continue
+		}
+		e, err := event.Decode(reactions[i].Record)
+		if err != nil {
+			continue // what was just encoded
+		}
+		reason := e.GetMessageWithheld().GetReason()
+		label := strings.ToLower(strings.TrimPrefix(reason.String(), "REASON_"))
+		most := r.Event.GetMessageAccepted().GetMaxWaiting()
+		if reason == event.MessageWithheld_REASON_REFUSED && most > 0 && len(states) == 1 && len(states[0].Inbox) >= int(most) {
+			label = "full"
+		}
+		m.withheld.WithLabelValues(label).Inc()
+	}
 }

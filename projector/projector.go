@@ -41,8 +41,14 @@ type Options struct {
 	MaxReactions int           // committed and not yet acknowledged, above which nothing is folded; 20,000
 	Tombstones   time.Duration // how long removed roster items are kept; 30 days
 
+	// MessageExpiry is how long a message waits for somebody to take it; 30
+	// days; negative: for ever.
+	MessageExpiry time.Duration
+
 	Logger     *slog.Logger          // default slog.Default()
 	Registerer prometheus.Registerer // nil for nowhere
+
+	expireEvery time.Duration // how often inboxes are searched for messages to expire
 
 	// fault, in tests, is asked before each step and ends Run if it gives an error.
 	fault func(step string) error
@@ -62,6 +68,12 @@ func (o *Options) check() error {
 	}
 	if o.Tombstones == 0 {
 		o.Tombstones = 30 * 24 * time.Hour
+	}
+	if o.MessageExpiry == 0 {
+		o.MessageExpiry = 30 * 24 * time.Hour
+	}
+	if o.expireEvery == 0 {
+		o.expireEvery = min(max(o.MessageExpiry/100, time.Second), 10*time.Minute)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
@@ -135,6 +147,7 @@ func (p *Projector) Run(ctx context.Context) error {
 	g.Go(func() error { return p.o.Tail.Run(running, p.take) })
 	g.Go(func() error { return p.publisher.run(running) })
 	g.Go(func() error { return p.commitAll(running) })
+	g.Go(func() error { return p.expireAll(running) })
 	g.Go(func() error { l := newLoop(p); return l.run(running) })
 	err := g.Wait()
 	if ctx.Err() != nil && (err == nil || errors.Is(err, ctx.Err())) {

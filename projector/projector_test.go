@@ -31,6 +31,8 @@ type bench struct {
 	log   *logtest.Log
 	group *logtest.Group
 	pool  *pgxpool.Pool
+
+	sequence uint64 // of deposit
 }
 
 func newBench(t testing.TB) *bench {

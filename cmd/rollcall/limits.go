@@ -12,6 +12,7 @@ type limitFlags struct {
 	MaxResources int `help:"Sessions of one account, on this edge and on all." default:"20"`
 	MaxRoster    int `help:"Items of a roster; -1: no limit." default:"5000"`
 	MaxPending   int `help:"Requests to subscribe that wait for an account, of contacts outside its roster; -1: no limit." default:"1000"`
+	MaxWaiting   int `help:"Messages that wait for an account that takes none; -1: no limit." default:"1000"`
 	MaxDirected  int `help:"Targets of directed presence of a session; -1: no limit." default:"500"`
 	MaxAsking    int `help:"Requests of a session that are not answered yet; -1: no limit." default:"256"`
 
@@ -24,7 +25,7 @@ type limitFlags struct {
 
 func (l *limitFlags) limits() edge.Limits {
 	return edge.Limits{
-		Roster: l.MaxRoster, Pending: l.MaxPending, Directed: l.MaxDirected, Asking: l.MaxAsking,
+		Roster: l.MaxRoster, Pending: l.MaxPending, Waiting: l.MaxWaiting, Directed: l.MaxDirected, Asking: l.MaxAsking,
 		StanzaRate: l.StanzaRate, StanzaBurst: l.StanzaBurst, ByteRate: l.ByteRate, ByteBurst: l.ByteBurst, Patience: l.Patience,
 	}
 }

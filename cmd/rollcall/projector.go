@@ -2,12 +2,17 @@ package main
 
 import (
 	"context"
+	"time"
 
 	"github.com/rollcall/rollcall/projector"
 	"github.com/rollcall/rollcall/schema/topic"
 )
 
-type projectorCommand struct{ roleFlags }
+type projectorCommand struct {
+	roleFlags
+
+	MessageExpiry time.Duration `help:"How long a message waits for somebody to take it; negative: for ever." default:"720h"`
+}
 
 // Run projects until ctx ends.
 func (c *projectorCommand) Run(ctx context.Context) error {
@@ -29,7 +34,7 @@ func (c *projectorCommand) serve(ctx context.Context, r *role) error {
 	}
 	p, err := projector.New(projector.Options{
 		Postgres: r.pool, Partitions: r.partitions, Tail: projectorTail{tail}, Appender: projectorAppender{r.appender}, Member: member,
-		Logger: r.log, Registerer: r.admin.registry,
+		MessageExpiry: c.MessageExpiry, Logger: r.log, Registerer: r.admin.registry,
 	})
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 )
@@ -90,4 +91,16 @@ func (r *Rows) WithoutPurged(purged int64) {
 		}
 	}
 	r.Items = kept
+}
+
+// Expired gives at most so many messages that came before a time and wait for
+// accounts of these partitions, in the order of their keys, after a key.
+func (s *Store) Expired(ctx context.Context, partitions []int32, before time.Time, after InboxKey, most int) ([]InboxKey, error) {
+	rows, err := s.pool.Query(ctx, `SELECT i.account, i."offset" FROM views.inbox i JOIN views.account a ON a.account = i.account
+WHERE a.partition = ANY($1) AND i.at < $2 AND (i.account, i."offset") > ($3, $4) ORDER BY i.account, i."offset" LIMIT $5`,
+		partitions, before, after.Account, after.Offset, most)
+	if err != nil {
+		return nil, fmt.Errorf("read messages that wait: %w", err)
+	}
+	return pgx.CollectRows(rows, pgx.RowToStructByPos[InboxKey])
 }
