@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,49 @@ func slixmpp(t *testing.T, s *stack) {
 	host, port, _ := strings.Cut(run.part("edge-1").Listen["starttls"], ":")
 	guided(t, s, "lorenzo", "jessica", "nick", func(jid, contact string) *visitor {
 		return visit(t, "slixmpp", python, "client.py", host, port, filepath.Join(run.Certificates, run.Domain+".crt"), jid, password, contact)
+	}, looksBack)
+}
+
+// looksBack has the client use receipts (XEP-0184), the archive, two messages a
+// page, both ways (XEP-0313), and what it keeps (XEP-0441).
+func looksBack(t *testing.T, do func(string), he *visitor, she *session, jid, contact string) {
+	do("say with a receipt")
+	asked := she.expect(t, "a line that wants a receipt", func(st *stanza.Stanza) bool {
+		_, wanted := stanza.Find(st.Inner, "urn:xmpp:receipts", "request")
+		return wanted && st.Message().Body == "with a receipt"
 	})
+	she.must(t, "<message to='"+asked.From+"'><received xmlns='urn:xmpp:receipts' id='"+asked.ID+"'/></message>")
+	he.tells(t, "receipt from "+she.full)
+	she.must(t, "<message type='chat' id='r1' to='"+jid+"'><body>back</body><request xmlns='urn:xmpp:receipts'/></message>")
+	he.tells(t, "reads back")
+	she.expect(t, "his receipt", func(st *stanza.Stanza) bool {
+		received, ok := stanza.Find(st.Inner, "urn:xmpp:receipts", "received")
+		return ok && received.Attr("id") == "r1"
+	})
+	said := []string{
+		jid + " how sweet the moonlight sleeps", contact + " in such a night", jid + " from afar", jid + " with a receipt", contact + " back",
+	}
+	kept := func(way string, want []string) {
+		t.Helper()
+		before := len(he.said)
+		do(way)
+		var got []string
+		for _, line := range he.said[before:] {
+			if line, ok := strings.CutPrefix(line, "kept "); ok {
+				got = append(got, line)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", way, got, want)
+		}
+	}
+	kept("archive", said)
+	do("keep never")
+	she.must(t, "<message type='chat' to='"+jid+"'><body>between us</body></message>")
+	he.tells(t, "reads between us")
+	do("keep always")
+	slices.Reverse(said)
+	kept("archive backwards", said)
 }
 
 // xmppjsDaily is a program that uses @xmpp/client every day.
@@ -28,12 +71,14 @@ func xmppjsDaily(t *testing.T, s *stack) {
 	guided(t, s, "antonio", "portia", "avatar", func(jid, contact string) *visitor {
 		return visit(t, "xmppjs", "env", trust, node, "client.js", run.Domain, strings.TrimSuffix(jid, "@"+run.Domain), password, contact,
 			"xmpps://"+run.part("edge-1").Listen["tls"])
-	})
+	}, func(*testing.T, func(string), *visitor, *session, string, string) {})
 }
 
 // guided has a client do as its account's phone tells it, while its contact, at
-// the other edge, watches. By publish it publishes something over PEP.
-func guided(t *testing.T, s *stack, name, other, publish string, start func(jid, contact string) *visitor) {
+// the other edge, watches. By publish it publishes something over PEP, and also
+// is what this client does besides.
+func guided(t *testing.T, s *stack, name, other, publish string, start func(jid, contact string) *visitor,
+	also func(t *testing.T, do func(string), he *visitor, she *session, jid, contact string)) {
 	run := s.run(t)
 	jid, contact := name+"@"+run.Domain, other+"@"+run.Domain
 	at := func(edge, user, resource string) login {
@@ -109,6 +154,8 @@ func guided(t *testing.T, s *stack, name, other, publish string, start func(jid,
 	} else {
 		do(publish)
 	}
+
+	also(t, do, he, she, jid, contact)
 
 	// Whoever is blocked sees nobody and is not heard (XEP-0191).
 	do("block")

@@ -9,7 +9,7 @@ account writes to it is a command; what others write is read out.
 import asyncio
 import sys
 
-from slixmpp import ClientXMPP
+from slixmpp import ClientXMPP, JID
 from slixmpp.exceptions import IqError
 
 
@@ -23,8 +23,9 @@ class Client(ClientXMPP):
         self.edge_address, self.contact, self.over = (host, port), contact, asyncio.Event()
         self.ca_certs = certificate
         self.auto_authorize = self.auto_subscribe = None  # asked before it answers
-        for plugin in ("xep_0030", "xep_0115", "xep_0163", "xep_0172", "xep_0191", "xep_0198", "xep_0199", "xep_0280"):
+        for plugin in ("xep_0030", "xep_0115", "xep_0163", "xep_0172", "xep_0184", "xep_0191", "xep_0198", "xep_0199", "xep_0280", "xep_0313", "xep_0441"):
             self.register_plugin(plugin)
+        self.plugin["xep_0184"].auto_request = True
         self.plugin["xep_0163"].add_interest("http://jabber.org/protocol/nick")
         for event, handler in (
             ("session_start", self.started), ("session_resumed", self.resumed), ("sm_enabled", lambda e: say("stream managed")),
@@ -32,6 +33,7 @@ class Client(ClientXMPP):
             ("presence_subscribe", self.asked), ("presence_subscribed", lambda p: say("approved by", p["from"])),
             *(("presence_" + what, lambda p: self.seen(p, p["type"])) for what in ("available", "away", "chat", "dnd", "xa", "unavailable")),
             ("message", self.read), ("message_error", lambda m: say("refused", m["error"]["condition"])),
+            ("receipt_received", lambda m: say("receipt from", m["from"])),
             ("carbon_sent", lambda m: say("also sent", m["carbon_sent"]["body"])),
             ("user_nick_publish", self.nick),
         ):
@@ -75,6 +77,15 @@ class Client(ClientXMPP):
             self.send_message(mto=self.contact, mbody=rest, mtype="chat")
         elif verb == "subscribe":
             self.send_presence_subscription(pto=self.contact)
+        elif verb == "archive":
+            pages = {"rsm": {"max": 2}, "with_jid": JID(self.contact), "reverse": rest == "backwards"}
+            async for m in self.plugin["xep_0313"].iterate(**pages):
+                kept = m["mam_result"]["forwarded"]["stanza"]
+                if kept["body"]:  # receipts are kept too
+                    say("kept", kept["from"].bare, kept["body"])
+        elif verb == "keep":
+            await self.plugin["xep_0441"].set_preferences(default=rest)
+            say("keeps", (await self.plugin["xep_0441"].get_preferences())["mam_prefs"]["default"])
         elif verb == "block":
             await blocking.block(self.contact)
         elif verb == "unblock":
