@@ -183,7 +183,7 @@ func heardOnce(t *testing.T, all []*chatter) {
 // archivedOnce checks the archive and the counters.
 func archivedOnce(t *testing.T, s *stack) {
 	eventually(t, "the archive has every message once for each owner", 2*time.Minute, func() error {
-		rows, err := s.clickhouse(t, `SELECT count(), uniqExact(body), uniqExact(owner, body), countIf(direction = 'sent') FROM chat_log`)
+		rows, err := s.clickhouse(t, `SELECT count(), uniqExact(body), uniqExact(owner, body), countIf(direction = 'sent') FROM archive`)
 		if want := fmt.Sprintf("%d\t%d\t%[1]d\t%[2]d\n", 2*chatters*words, chatters*words); err == nil && rows != want {
 			err = fmt.Errorf("%q, want %q", rows, want)
 		}
