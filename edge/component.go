@@ -171,6 +171,9 @@ func (c *component) deliver(iq *wire.Iq) bool {
 		if p := iq.GetPresence(); p != nil {
 			return stanza.AppendPresence(dst, h, presenceData(p))
 		}
+		if c := stanza.Condition(iq.GetCondition()); c != "" {
+			return stanza.AppendError(dst, stanzaKind(iq), h, stanza.NewError(c, ""))
+		}
 		return stanza.AppendStanza(dst, stanzaKind(iq), h, iq.GetPayload())
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"github.com/rollcall/rollcall/edge/stanza"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
-	"github.com/rollcall/rollcall/schema/message"
 	"github.com/rollcall/rollcall/schema/topic"
 	"github.com/rollcall/rollcall/schema/wire"
 )
@@ -43,7 +42,7 @@ func (c *component) take(st *stanza.Stanza) error {
 	case to.Local() == "":
 		err = stanza.NewError(stanza.ServiceUnavailable, "")
 	case st.Kind == stanza.Message:
-		c.takeMessage(st, from, to)
+		err = c.takeMessage(st, from, to)
 	default:
 		err = c.takePresence(st, from, to)
 	}
@@ -112,24 +111,25 @@ func (c *component) answer(st *stanza.Stanza, payload []byte) {
 
 // takeMessage appends the component's message to its recipient's history, as
 // a client's.
-func (c *component) takeMessage(st *stanza.Stanza, from, to jid.JID) {
+func (c *component) takeMessage(st *stanza.Stanza, from, to jid.JID) error {
 	if node, ok := revoked(st.Inner, to.Bare().String()); ok && c.server.pushes() {
 		c.append(st, to.Bare(), &event.Event{Kind: &event.Event_PushDisabled{PushDisabled: &event.PushDisabled{Service: from.String(), Node: node}}})
 	}
-	m := st.Message()
-	kind := messageTypes[m.Type]
 	content, _ := contentOf(st.Inner)
-	inner := stanza.Without(st.Inner, func(x stanza.Child) bool {
+	msg, err := messageOf(st, stanza.Without(st.Inner, func(x stanza.Child) bool {
 		by, err := jid.Parse(x.Attr("by"))
 		return x.Is(stanza.NSStanzaID, "stanza-id") && err == nil && by.Bare() == to.Bare()
-	})
+	}), content)
+	if err == nil && content.Copy {
+		err = stanza.NewError(stanza.PolicyViolationStanza, "a component makes no copies of messages")
+	}
+	if err != nil {
+		return err
+	}
 	c.append(st, to.Bare(), &event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{
-		From: from.String(), Resource: to.Resource(), Message: &event.Message{
-			Type: kind, Id: st.ID, Lang: st.Lang, Body: m.Body, Payload: inner,
-			Storable: message.Storable(message.Type(kind), content),
-			Copies:   event.Copies(message.Copied(message.Type(kind), content)),
-		},
+		From: from.String(), Resource: to.Resource(), Message: msg, MaxWaiting: c.server.opts.Limits.waiting(),
 	}}})
+	return nil
 }
 
 // takePresence appends presence that the component directs to an account.

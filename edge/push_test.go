@@ -155,7 +155,7 @@ func TestPush(t *testing.T) {
 			t.Error(before)
 		}
 	})
-	t.Run("10 what a message says is told only if that is configured", func(t *testing.T) {
+	t.Run("9 what a message says is told only if that is configured", func(t *testing.T) {
 		for _, body := range []bool{false, true} {
 			o := pushEdge("e1")
 			o.Push.Body = body

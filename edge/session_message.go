@@ -45,8 +45,7 @@ func (s *session) takeMessage(st *stanza.Stanza) {
 		s.fail(st, err)
 		return
 	}
-	m := st.Message()
-	kind, inner := messageTypes[m.Type], st.Inner
+	inner := st.Inner
 	content, claims := contentOf(inner)
 	if claims {
 		inner = stanza.Without(inner, func(c stanza.Child) bool { return s.mayNotSay(c, to.Bare()) })
@@ -57,18 +56,10 @@ func (s *session) takeMessage(st *stanza.Stanza) {
 		s.fail(st, stanza.NewError(stanza.PolicyViolationStanza, "a client makes no copies of messages"))
 		return
 	}
-	if len(content.OriginID) > maxOriginID {
-		s.fail(st, stanza.NewError(stanza.NotAcceptable, "the origin-id is longer than "+strconv.Itoa(maxOriginID)+" bytes"))
+	msg, err := messageOf(st, inner, content)
+	if err != nil {
+		s.fail(st, err)
 		return
-	}
-	msg := &event.Message{
-		Type: kind, Id: st.ID, Lang: st.Lang, Body: m.Body, Payload: inner,
-		Storable: message.Storable(message.Type(kind), content),
-		Copies:   event.Copies(message.Copied(message.Type(kind), content)),
-		OriginId: content.OriginID, Archive: event.Archive_ARCHIVE_NO,
-	}
-	if message.Archivable(message.Type(kind), content) {
-		msg.Archive = event.Archive_ARCHIVE_YES
 	}
 	e := s.stamp(&event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{
 		From: s.full, Resource: to.Resource(), Message: msg, MaxWaiting: s.server.opts.Limits.waiting(),
@@ -78,6 +69,25 @@ func (s *session) takeMessage(st *stanza.Stanza) {
 			s.fail(st, err)
 		}
 	})
+}
+
+// messageOf gives what the log has of a message with this inside.
+func messageOf(st *stanza.Stanza, inner []byte, content message.Content) (*event.Message, error) {
+	if len(content.OriginID) > maxOriginID {
+		return nil, stanza.NewError(stanza.NotAcceptable, "the origin-id is longer than "+strconv.Itoa(maxOriginID)+" bytes")
+	}
+	m := st.Message()
+	kind := messageTypes[m.Type]
+	msg := &event.Message{
+		Type: kind, Id: st.ID, Lang: st.Lang, Body: m.Body, Payload: inner,
+		Storable: message.Storable(message.Type(kind), content),
+		Copies:   event.Copies(message.Copied(message.Type(kind), content)),
+		OriginId: content.OriginID, Archive: event.Archive_ARCHIVE_NO,
+	}
+	if message.Archivable(message.Type(kind), content) {
+		msg.Archive = event.Archive_ARCHIVE_YES
+	}
+	return msg, nil
 }
 
 // deliverMessage gives the sessions of the account a message that was routed

@@ -97,3 +97,12 @@ func (p *partition) directedToComponent(name string, d *event.DirectedReceived) 
 		sendOn(e, wire.DirectedStanza(to, d))
 	}
 }
+
+// outcomeToComponent passes the error on that answers a component's message.
+func (p *partition) outcomeToComponent(o *output) {
+	to := jid.BareFromCanonical(o.key)
+	e := p.worker.served.holder(to.Domain())
+	if s := wire.OutcomeStanza(to, o.output.GetOutcome()); e != nil && s != nil {
+		sendOn(e, s)
+	}
+}

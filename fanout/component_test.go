@@ -62,6 +62,12 @@ func TestComponents(t *testing.T) {
 	w.projectAll()
 	comes(e2, "here", false)
 
+	// An error that the fold has for a component's message comes to it too.
+	w.write("edge/e2/1", "nobody@x", &event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{
+		From: room + "/nick", Message: &event.Message{Id: "bounced", Type: event.MessageType_MESSAGE_TYPE_CHAT}}}})
+	w.projectAll()
+	comes(e2, "bounced", false)
+
 	// One that connected before is too late.
 	e3.link.Serve([]*wire.Component{{Domain: domain, Since: 5}})
 	e3.hears("replaced rooms.x 10")

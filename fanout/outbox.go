@@ -151,6 +151,7 @@ func (p *partition) output(o *output) {
 	}
 	a := p.accounts[o.key]
 	if a == nil {
+		p.outcomeToComponent(o)
 		return
 	}
 	edges := p.edgesOf(a, "", p.source(o.output))

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/wire"
@@ -79,6 +80,15 @@ func (d *door) toComponent(iq *wire.Iq) bool {
 func (h *House) directedToComponent(to jid.Bare, p *event.DirectedReceived) {
 	if d, _ := h.holder(to.Domain()); d != nil {
 		d.script = append(d.script, func() { d.server.Iq(wire.DirectedStanza(to, p)) })
+	}
+}
+
+// outcomeToComponent sends the error on that answers a component's message.
+// stateMu is held.
+func (h *House) outcomeToComponent(r account.Reaction) {
+	d, _ := h.holder(r.Account.Domain())
+	if s := wire.OutcomeStanza(r.Account, r.Output.GetOutcome()); d != nil && s != nil {
+		d.script = append(d.script, func() { d.server.Iq(s) })
 	}
 }
 

@@ -250,6 +250,7 @@ func (h *House) apply(p int32, offset int64, s *account.State, e *event.Event) (
 			Account: reaction.Account.String(), Offset: h.outbox[op], Output: reaction.Output,
 		}}})
 		h.outbox[op]++
+		h.outcomeToComponent(reaction)
 	}
 	h.archive.Add(s.Account, offset, e)
 	h.route(p, offset, s, before, func() { h.audience(p, offset, s, private, policy, e) }, e)

@@ -107,12 +107,10 @@ func (f *folding) settled(offset int64) {
 	}
 }
 
-// bounce gives the sender's session a stanza error.
+// bounce gives the sender a stanza error: a session or, by its domain, a
+// component (XEP-0114).
 func (f *folding) bounce(m *event.MessageAccepted, condition string) {
 	from := jid.FromCanonical(m.GetFrom())
-	if from.Local() == "" {
-		return // no account
-	}
 	f.tell(from.Bare(), &event.Output{Kind: &event.Output_Outcome{Outcome: &event.Outcome{
 		Binding: f.e.GetBinding(), Resource: from.Resource(), From: f.addressed(m),
 		Stanza: event.Stanza_STANZA_MESSAGE, Id: m.GetMessage().GetId(), Condition: condition,

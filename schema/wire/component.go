@@ -20,3 +20,17 @@ func DirectedStanza(to jid.Bare, d *event.DirectedReceived) *Iq {
 	}
 	return s
 }
+
+// OutcomeStanza gives the error that answers a component's message, which is
+// in the outbox of key, as the stanza that the component gets; nil of any other
+// outcome.
+func OutcomeStanza(key jid.Bare, o *event.Outcome) *Iq {
+	if o.GetStanza() != event.Stanza_STANZA_MESSAGE || o.GetCondition() == "" {
+		return nil
+	}
+	s := &Iq{Kind: Iq_KIND_MESSAGE, Type: "error", To: key.String(), From: o.GetFrom(), Id: o.GetId(), Condition: o.GetCondition()}
+	if o.GetResource() != "" {
+		s.To = key.WithCanonical(o.GetResource()).String()
+	}
+	return s
+}

@@ -1968,7 +1968,9 @@ type Iq struct {
 	// What it is; an iq unless it is for a component.
 	Kind Iq_Kind `protobuf:"varint,10,opt,name=kind,proto3,enum=rollcall.wire.v1.Iq_Kind" json:"kind,omitempty"`
 	// Of presence alone: instead of a payload.
-	Presence      *event.Presence `protobuf:"bytes,11,opt,name=presence,proto3" json:"presence,omitempty"`
+	Presence *event.Presence `protobuf:"bytes,11,opt,name=presence,proto3" json:"presence,omitempty"`
+	// Of an error alone: its condition, instead of a payload.
+	Condition     string `protobuf:"bytes,12,opt,name=condition,proto3" json:"condition,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2078,6 +2080,13 @@ func (x *Iq) GetPresence() *event.Presence {
 		return x.Presence
 	}
 	return nil
+}
+
+func (x *Iq) GetCondition() string {
+	if x != nil {
+		return x.Condition
+	}
+	return ""
 }
 
 var File_schema_wire_wire_proto protoreflect.FileDescriptor
@@ -2221,7 +2230,7 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\n" +
 	"Superseded\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x18\n" +
-	"\abinding\x18\x02 \x01(\fR\abinding\"\xea\x02\n" +
+	"\abinding\x18\x02 \x01(\fR\abinding\"\x88\x03\n" +
 	"\x02Iq\x12\x1c\n" +
 	"\tpartition\x18\x01 \x01(\x05R\tpartition\x12\x0e\n" +
 	"\x02to\x18\x02 \x01(\tR\x02to\x12\x12\n" +
@@ -2234,7 +2243,8 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\arefused\x18\t \x01(\bR\arefused\x12-\n" +
 	"\x04kind\x18\n" +
 	" \x01(\x0e2\x19.rollcall.wire.v1.Iq.KindR\x04kind\x127\n" +
-	"\bpresence\x18\v \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\"8\n" +
+	"\bpresence\x18\v \x01(\v2\x1b.rollcall.event.v1.PresenceR\bpresence\x12\x1c\n" +
+	"\tcondition\x18\f \x01(\tR\tcondition\"8\n" +
 	"\x04Kind\x12\v\n" +
 	"\aKIND_IQ\x10\x00\x12\x10\n" +
 	"\fKIND_MESSAGE\x10\x01\x12\x11\n" +
