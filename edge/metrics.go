@@ -55,6 +55,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		}, []string{"limit"}),
 		archiveAway: counter("archive_away_total", "Queries of archives that were not answered: clients were told to ask later."),
 	}
+	for _, limit := range []string{"rate", "patience", "resources", "asking", "account", "archive"} {
+		m.limited.WithLabelValues(limit) // there before the first, so that a rate sees it
+	}
 	if r != nil {
 		r.MustRegister(m.sessions, m.refused, m.appends, m.appendsFailed, m.held, m.encoded, m.deliveries, m.latency,
 			m.detached, m.resumed, m.conflated, m.overflowed, m.bytes, m.writes, m.limited, m.archiveAway)

@@ -51,6 +51,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		cacheRows: prometheus.NewGauge(prometheus.GaugeOpts{Name: "rollcall_projector_cache_rows", Help: "Rows of the accounts in memory."}),
 		loads:     prometheus.NewCounter(prometheus.CounterOpts{Name: "rollcall_projector_accounts_loaded_total", Help: "Accounts loaded from Postgres."}),
 	}
+	for _, cause := range []string{"postgres", "fenced"} {
+		m.restarts.WithLabelValues(cause) // there before the first, so that a rate sees it
+	}
 	if r != nil {
 		r.MustRegister(m.lag, m.stopped, m.events, m.copies, m.dead, m.refused, m.withheld, m.expired, m.rows, m.commits, m.restarts, m.commit, m.fold, m.pending, m.cacheRows, m.loads)
 	}

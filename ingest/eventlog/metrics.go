@@ -48,6 +48,9 @@ func newAppendMetrics(r prometheus.Registerer, queuedBytes func() float64) *appe
 			Help: "Records that were not stored, by reason: unavailable, full, refused, closed.",
 		}, []string{"reason"}),
 	}
+	for _, reason := range []string{"unavailable", "full", "refused", "closed"} {
+		m.failures.WithLabelValues(reason) // there before the first, so that a rate sees it
+	}
 	m.register(r, m.latency, m.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "rollcall_eventlog_queued_bytes",
 		Help: "Bytes of records accepted and not yet settled.",

@@ -42,6 +42,9 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		restarts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rollcall_history_restarts_total", Help: "Times that everything in memory was dropped and loaded again: another assignment, fenced by another writer, or Postgres failed."}, []string{"cause"}),
 		insert:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "rollcall_history_insert_seconds", Help: "Time of a try to insert a block.", Buckets: prometheus.ExponentialBuckets(0.002, 2, 14)}),
 	}
+	for _, cause := range []string{"postgres", "fenced", "assignment"} {
+		m.restarts.WithLabelValues(cause) // there before the first, so that a rate sees it
+	}
 	if r != nil {
 		r.MustRegister(m.lag, m.retention, m.stopped, m.rows, m.ignored, m.garbage, m.blocks, m.retries, m.again, m.deleted, m.restarts, m.insert)
 	}
