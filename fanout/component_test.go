@@ -21,9 +21,9 @@ func TestComponents(t *testing.T) {
 	const domain, room = "rooms.x", "hall@rooms.x"
 	send := func(id string, kind wire.Iq_Kind) {
 		t.Helper()
-		if !e1.link.SendIq(&wire.Iq{Partition: partitionOf(room), To: room + "/nick", From: juliet + "/balcony", Type: "get", Id: id, Kind: kind}) {
-			t.Fatal("no worker")
-		}
+		eventually(t, "a worker", func() bool {
+			return e1.link.SendIq(&wire.Iq{Partition: partitionOf(room), To: room + "/nick", From: juliet + "/balcony", Type: "get", Id: id, Kind: kind})
+		})
 	}
 	comes := func(e *edge, id string, refused bool) {
 		t.Helper()
