@@ -71,6 +71,7 @@ func (h *History) Run(ctx context.Context) error {
 	g.Go(func() error { return h.options.Member.Run(inner, h.assigned) })
 	g.Go(func() error { return h.options.Tail.Run(inner, h.intake.take) })
 	g.Go(func() error { return h.write(inner) })
+	g.Go(func() error { return h.sweepAll(inner) })
 	if h.options.Starts != nil {
 		g.Go(func() error { return h.watch(inner) })
 	}

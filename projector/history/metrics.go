@@ -17,6 +17,7 @@ type metrics struct {
 	retries   prometheus.Counter
 	again     prometheus.Counter
 	deleted   prometheus.Counter
+	swept     prometheus.Counter
 	restarts  *prometheus.CounterVec
 	insert    prometheus.Histogram
 }
@@ -39,6 +40,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		retries:   counter("retries_total", "Tries to insert that failed or whose answer was lost."),
 		again:     counter("blocks_again_total", "Blocks that were found planned and inserted again."),
 		deleted:   counter("accounts_deleted_total", "Accounts whose rows were deleted."),
+		swept:     counter("messages_swept_total", "Withheld messages whose contents were taken out."),
 		restarts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rollcall_history_restarts_total", Help: "Times that everything in memory was dropped and loaded again: another assignment, fenced by another writer, or Postgres failed."}, []string{"cause"}),
 		insert:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "rollcall_history_insert_seconds", Help: "Time of a try to insert a block.", Buckets: prometheus.ExponentialBuckets(0.002, 2, 14)}),
 	}
@@ -46,7 +48,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		m.restarts.WithLabelValues(cause) // there before the first, so that a rate sees it
 	}
 	if r != nil {
-		r.MustRegister(m.lag, m.retention, m.stopped, m.rows, m.ignored, m.garbage, m.blocks, m.retries, m.again, m.deleted, m.restarts, m.insert)
+		r.MustRegister(m.lag, m.retention, m.stopped, m.rows, m.ignored, m.garbage, m.blocks, m.retries, m.again, m.deleted, m.swept, m.restarts, m.insert)
 	}
 	return m
 }

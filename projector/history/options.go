@@ -33,6 +33,9 @@ type Options struct {
 	MaxBytes int
 	// InsertTimeout bounds one try to insert; 60 s.
 	InsertTimeout time.Duration
+	// SweepEvery is how often the contents of messages that are withheld are
+	// taken out; 10 min.
+	SweepEvery time.Duration
 
 	Logger     *slog.Logger          // default slog.Default()
 	Registerer prometheus.Registerer // where metrics go; nil for nowhere
@@ -46,8 +49,8 @@ func (o *Options) check() error {
 		return errors.New("history: Partitions must be positive")
 	case o.MaxRows > 65000:
 		return errors.New("history: MaxRows must not be over 65,000")
-	case o.Linger < 0, o.MaxRows < 0, o.MaxBytes < 0, o.InsertTimeout < 0:
-		return errors.New("history: Linger, MaxRows, MaxBytes and InsertTimeout must not be negative")
+	case o.Linger < 0, o.MaxRows < 0, o.MaxBytes < 0, o.InsertTimeout < 0, o.SweepEvery < 0:
+		return errors.New("history: Linger, MaxRows, MaxBytes, InsertTimeout and SweepEvery must not be negative")
 	}
 	return nil
 }
@@ -64,6 +67,9 @@ func (o *Options) fill() {
 	}
 	if o.InsertTimeout == 0 {
 		o.InsertTimeout = time.Minute
+	}
+	if o.SweepEvery == 0 {
+		o.SweepEvery = 10 * time.Minute
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
