@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -104,6 +105,86 @@ func TestClientState(t *testing.T) {
 			t.Fatal(edgetest.Text(st))
 		}
 		if got := read(p, 1); !strings.Contains(got, "<show>dnd") {
+			t.Error(got)
+		}
+	})
+	wanting := func(t *testing.T) *play {
+		p := newPlay(t, edge.Options{})
+		p.create("juliet", "romeo")
+		p.house.Befriend("juliet", "romeo")
+		p.wanting("romeo/orchard", "mood+notify", "marks+notify")
+		p.online("juliet/balcony")
+		p.heard("romeo/orchard")
+		p.send("romeo/orchard", "<inactive"+csi)
+		p.heard("romeo/orchard")
+		return p
+	}
+	post := func(p *play, node, id string, options ...string) {
+		p.t.Helper()
+		p.asks("juliet/balcony", "set", "", publish(node, id, mood, options...), "result ")
+		p.house.Quiet()
+	}
+	mentions := func(got []string, want ...string) bool {
+		ok := len(got) == len(want)
+		for i := 0; ok && i < len(want); i++ {
+			ok = strings.Contains(got[i], want[i])
+		}
+		return ok
+	}
+	t.Run("news wait, the last of a node that keeps one item", func(t *testing.T) {
+		p := wanting(t)
+		for _, id := range []string{"1", "2", "3"} {
+			post(p, "mood", id)
+		}
+		if n := metric(p, "rollcall_edge_conflated_total"); n != 2 {
+			t.Errorf("%d conflated", n)
+		}
+		say(p, "<message id='m' to='romeo@example.com'><body>x</body></message>")
+		if got := p.next("romeo/orchard", 2); !mentions(got, "<item id='3'", "message id=m") {
+			t.Error(got)
+		}
+		p.expect("romeo/orchard")
+	})
+	t.Run("news wait, the last of each item", func(t *testing.T) {
+		p := wanting(t)
+		for _, id := range []string{"1", "2", "1"} {
+			post(p, "marks", id, "max_items", "10")
+		}
+		p.asks("juliet/balcony", "set", "", "<pubsub xmlns='"+nsPubSub+"'><retract node='marks' notify='true'><item id='2'/></retract></pubsub>", "result ")
+		p.house.Quiet()
+		p.send("romeo/orchard", "<active"+csi)
+		if got := p.next("romeo/orchard", 2); !mentions(got, "<item id='1'", "<retract id='2'") {
+			t.Error(got)
+		}
+		p.expect("romeo/orchard")
+	})
+	t.Run("news wait, nothing of a node that is gone", func(t *testing.T) {
+		p := wanting(t)
+		for _, id := range []string{"1", "2"} {
+			post(p, "marks", id, "max_items", "10")
+		}
+		p.asks("juliet/balcony", "set", "", "<pubsub xmlns='"+nsPubSub+"#owner'><delete node='marks'/></pubsub>", "result ")
+		p.house.Quiet()
+		p.send("romeo/orchard", "<active"+csi)
+		if got := p.next("romeo/orchard", 1); !mentions(got, "<delete node='marks'/>") {
+			t.Error(got)
+		}
+		p.expect("romeo/orchard")
+	})
+	t.Run("not more news than the soft bound wait", func(t *testing.T) {
+		p := newPlay(t, edge.Options{SoftOutbound: 4000})
+		p.create("juliet", "romeo")
+		p.house.Befriend("juliet", "romeo")
+		p.wanting("romeo/orchard", "marks+notify")
+		p.online("juliet/balcony")
+		p.heard("romeo/orchard")
+		p.send("romeo/orchard", "<inactive"+csi)
+		p.heard("romeo/orchard")
+		for i := range 40 {
+			post(p, "marks", fmt.Sprint(i), "max_items", "100")
+		}
+		got := p.next("romeo/orchard", 10) // nobody has become active
+		if !mentions(got[:2], "<item id='0'", "<item id='1'") {
 			t.Error(got)
 		}
 	})

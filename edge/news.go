@@ -221,9 +221,8 @@ func (s *session) readLast(n *notified, accounts, nodes []string, again func()) 
 		n.mu.Lock()
 		for _, i := range items {
 			if n.seen[nodeOf{i.Account, i.Node}] < i.Item.Version && s.available.Load() && s.mayHear(i.Account, privacy.New(i.Policy), "") {
-				said := prepareNews(&wire.NodeNews{Account: i.Account, Node: i.Node, Item: i.Item.ID, Payload: i.Item.Payload},
-					stanza.AppendDelay(nil, i.Account, time.UnixMicro(i.Item.At)))
-				s.out.write(&b, func(dst []byte) []byte { return said.AppendTo(dst, s.full) }, nil)
+				last := &wire.NodeNews{Account: i.Account, Node: i.Node, Item: i.Item.ID, Payload: i.Item.Payload, Several: true}
+				s.out.hear(&b, last, prepareNews(last, stanza.AppendDelay(nil, i.Account, time.UnixMicro(i.Item.At))), s.full)
 			}
 		}
 		if n.reading--; n.reading == 0 {
@@ -308,7 +307,7 @@ func (s *session) hearNews(b *batch, n *wire.NodeNews, said *stanza.Prepared) {
 		}
 		known.seen[nodeOf{n.GetAccount(), n.GetNode()}] = n.GetOffset()
 	}
-	s.out.write(b, func(dst []byte) []byte { return said.AppendTo(dst, s.full) }, nil)
+	s.out.hear(b, n, said, s.full)
 }
 
 // prepareNews encodes a notification for all who hear it (XEP-0060, sections

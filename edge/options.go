@@ -234,6 +234,8 @@ func (o *Options) check() error {
 		return fmt.Errorf("edge: %d partitions", o.Partitions)
 	case o.Log == nil || o.Lease == nil || o.Links == nil || o.Rosters == nil:
 		return errors.New("edge: Log, Lease, Links and Rosters must be given")
+	case min(o.MaxPayload, o.MaxStored, o.MaxNodes, o.MaxItems, o.MaxPublished) < 0:
+		return fmt.Errorf("edge: MaxPayload %d, MaxStored %d, MaxNodes %d, MaxItems %d, MaxPublished %d: none may be negative", o.MaxPayload, o.MaxStored, o.MaxNodes, o.MaxItems, o.MaxPublished)
 	case o.HardOutbound < o.SoftOutbound:
 		return fmt.Errorf("edge: HardOutbound %d < SoftOutbound %d", o.HardOutbound, o.SoftOutbound)
 	}

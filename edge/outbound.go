@@ -25,7 +25,8 @@ type outbound struct {
 	mu      sync.Mutex
 	buf     []byte                // whole stanzas
 	receipt []receipt             // of what is in buf
-	late    []latePresence        // conflated, oldest first
+	late    []latePresence        // conflated, oldest first; and news of nodes that wait for an inactive client
+	news    int                   // bytes of the news in it
 	sm      *unacked              // nil without stream management
 	away    bool                  // there is no connection: stanzas are kept in sm alone
 	quiet   bool                  // the client is inactive: presence waits for what is worth waking it
@@ -53,7 +54,7 @@ type receipt func(written bool)
 
 // latePresence is encoded only when it is written.
 type latePresence struct {
-	full     string
+	full     string // full JID; of news what newsKey gives
 	presence *stanza.Prepared
 	to       string
 }
@@ -158,7 +159,7 @@ func (o *outbound) waits() int {
 	if o.sm != nil {
 		n = max(n, o.sm.size())
 	}
-	return n + len(o.late)*lateCost
+	return n + len(o.late)*lateCost + o.news
 }
 
 // crowded tells whether presence is to be conflated. o.mu is held.
@@ -271,7 +272,7 @@ func (o *outbound) fail(overflowed bool) {
 	o.makeRoom()
 	receipts := o.receipt
 	giveBuffer(o.buf)
-	o.buf, o.receipt, o.late, o.latest = nil, nil, nil, nil
+	o.buf, o.receipt, o.late, o.latest, o.news = nil, nil, nil, nil, 0
 	if overflowed && o.away {
 		o.limits.metrics.overflowed.Inc()
 	} else if overflowed {
@@ -367,6 +368,7 @@ func (o *outbound) drainLate(now bool) {
 		}
 		from := len(o.buf)
 		o.buf = o.late[n].presence.AppendTo(o.buf, o.late[n].to)
+		o.news -= o.late[n].newsSize()
 		if o.sm != nil {
 			o.keep(from, nil)
 		}

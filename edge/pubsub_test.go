@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/rollcall/rollcall/edge"
+	"github.com/rollcall/rollcall/edge/edgetest"
 )
 
 const (
@@ -253,5 +254,13 @@ func TestOwnersRequests(t *testing.T) {
 		if strings.Contains(aside, "error") {
 			t.Errorf("got %s", aside)
 		}
+	}
+}
+
+func TestNodeLimitsAreNotNegative(t *testing.T) {
+	h := edgetest.NewHouse("example.com", 1)
+	defer h.Close()
+	if _, err := h.Open(edge.Options{MaxNodes: -1}); err == nil || !strings.Contains(err.Error(), "MaxNodes -1") {
+		t.Error(err)
 	}
 }

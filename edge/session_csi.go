@@ -6,8 +6,9 @@ import (
 )
 
 // takeCSI notes whether somebody looks at the client (XEP-0352). While nobody
-// does, presence waits, of each full JID the newest, and chat states that come
-// alone are dropped. Everything else goes out, after what waits.
+// does, presence waits, of each full JID the newest, and news of nodes, of each
+// item the newest, or of the whole node where that keeps one; chat states that
+// come alone are dropped. Everything else goes out, after what waits.
 func (s *session) takeCSI(st *stanza.Stanza) {
 	switch st.Local {
 	case "inactive", "active":

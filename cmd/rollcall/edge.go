@@ -112,6 +112,7 @@ func (c *edgeCommand) serve(ctx context.Context, r *role) error {
 		Archive: archived, MaxArchiving: maxArchiving,
 		Stream: negotiate, Version: version, Components: components, Push: c.pushFlags.options(pushes.New(r.pool)),
 		MaxResources: c.MaxResources, MaxStanza: c.MaxStanza, Limits: c.limits(),
+		MaxPayload: c.MaxPayload, MaxStored: c.MaxStored, MaxNodes: c.MaxNodes, MaxItems: c.MaxItems, MaxPublished: c.MaxPublished,
 		Grace: off(c.Grace), ResumeFor: off(c.ResumeFor),
 		Logger: r.log, Registry: r.admin.registry,
 	})

@@ -16,6 +16,12 @@ type limitFlags struct {
 	MaxDirected  int `help:"Targets of directed presence of a session; -1: no limit." default:"500"`
 	MaxAsking    int `help:"Requests of a session that are not answered yet; -1: no limit." default:"256"`
 
+	MaxPayload   int `help:"Bytes of an item that a client publishes, and of each element that it stores." default:"196608"`
+	MaxStored    int `help:"Elements that an account stores (XEP-0049), its vCard too." default:"100"`
+	MaxNodes     int `help:"Nodes of an account (XEP-0163)." default:"200"`
+	MaxItems     int `help:"Items of a node." default:"1000"`
+	MaxPublished int `help:"Bytes of all items of an account." default:"33554432"`
+
 	StanzaRate  int           `help:"Stanzas that a session may send a second, for long; -1: no limit." default:"200"`
 	StanzaBurst int           `help:"Stanzas that a session may send at once." default:"4000"`
 	ByteRate    int           `help:"Bytes that a session may send a second, for long; -1: no limit." default:"262144"`

@@ -303,3 +303,14 @@ func TestUserAddOfAnotherDomain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The bounds of nodes and of what is stored are flags, too.
+func TestNodeLimits(t *testing.T) {
+	e, err := parse(t, "kafka-brokers: [k:1]\npostgres-url: x\nedge:\n  id: e\n  max-nodes: 7\n", "--max-items", "8", "--max-payload", "9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if e.MaxNodes != 7 || e.MaxItems != 8 || e.MaxPayload != 9 || e.MaxStored != 100 || e.MaxPublished != 32<<20 {
+		t.Errorf("%+v", e.limitFlags)
+	}
+}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -12,7 +13,13 @@ import (
 // goSendxmpp is a command-line client: it sends a line by STARTTLS and one by
 // direct TLS, and listens, while it is online to its contact.
 func goSendxmpp(t *testing.T, s *stack) {
-	program(t, "go-sendxmpp (apt install go-sendxmpp)", "go-sendxmpp")
+	path := program(t, "go-sendxmpp (apt install go-sendxmpp)", "go-sendxmpp")
+	said, err := exec.Command(path, "--version").CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s --version: %v", path, err)
+	}
+	version, _, _ := strings.Cut(string(said), "\n")
+	t.Log(version) // that of the system's package
 	run := s.run(t)
 	mercutio := befriended(t, s, "edge-2", "benvolio", "mercutio")
 	if err := mercutio.send("<presence/>"); err != nil {

@@ -10,12 +10,14 @@ func NewsOf(account string, offset int64, e *event.Event) *NodeNews {
 	case *event.Event_NodeItemPublished:
 		p := k.NodeItemPublished
 		n.Node, n.Access, n.Resource, n.Item, n.Payload = p.GetNode(), p.GetConfig().GetAccess(), p.GetResource(), p.GetId(), p.GetPayload()
+		n.Several = p.GetConfig().GetMaxItems() > 1
 	case *event.Event_NodeItemRetracted:
 		r := k.NodeItemRetracted
 		if !r.GetNotify() {
 			return nil
 		}
 		n.Node, n.Access, n.Resource, n.Item, n.Retracted = r.GetNode(), r.GetAccess(), r.GetResource(), r.GetId(), true
+		n.Several = true
 	case *event.Event_NodeDeleted:
 		d := k.NodeDeleted
 		n.Node, n.Access, n.Resource, n.Purged, n.Deleted = d.GetNode(), d.GetAccess(), d.GetResource(), d.GetPurge(), !d.GetPurge()

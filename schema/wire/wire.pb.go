@@ -1628,7 +1628,10 @@ type NodeNews struct {
 	Purged    bool   `protobuf:"varint,8,opt,name=purged,proto3" json:"purged,omitempty"`
 	Deleted   bool   `protobuf:"varint,9,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	// The resource that did it.
-	Resource      string `protobuf:"bytes,10,opt,name=resource,proto3" json:"resource,omitempty"`
+	Resource string `protobuf:"bytes,10,opt,name=resource,proto3" json:"resource,omitempty"`
+	// The node keeps several items: the one that was published takes the place of
+	// none but its own.
+	Several       bool `protobuf:"varint,11,opt,name=several,proto3" json:"several,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1731,6 +1734,13 @@ func (x *NodeNews) GetResource() string {
 		return x.Resource
 	}
 	return ""
+}
+
+func (x *NodeNews) GetSeveral() bool {
+	if x != nil {
+		return x.Several
+	}
+	return false
 }
 
 // Message is a message for chosen sessions of an account.
@@ -2202,7 +2212,7 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\x04from\x18\x05 \x01(\tR\x04from\x12\x0e\n" +
 	"\x02to\x18\x06 \x01(\tR\x02to\x124\n" +
 	"\amessage\x18\a \x01(\v2\x1a.rollcall.event.v1.MessageR\amessage\x12\x0e\n" +
-	"\x02at\x18\t \x01(\x03R\x02atJ\x04\b\b\x10\tR\x02id\"\x9d\x02\n" +
+	"\x02at\x18\t \x01(\x03R\x02atJ\x04\b\b\x10\tR\x02id\"\xb7\x02\n" +
 	"\bNodeNews\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x12\n" +
@@ -2214,7 +2224,8 @@ const file_schema_wire_wire_proto_rawDesc = "" +
 	"\x06purged\x18\b \x01(\bR\x06purged\x12\x18\n" +
 	"\adeleted\x18\t \x01(\bR\adeleted\x12\x1a\n" +
 	"\bresource\x18\n" +
-	" \x01(\tR\bresource\"\xe3\x01\n" +
+	" \x01(\tR\bresource\x12\x18\n" +
+	"\aseveral\x18\v \x01(\bR\aseveral\"\xe3\x01\n" +
 	"\aMessage\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
 	"\x06offset\x18\x02 \x01(\x03R\x06offset\x12\x1a\n" +
