@@ -306,7 +306,7 @@ func TestUserAddOfAnotherDomain(t *testing.T) {
 
 // The bounds of nodes and of what is stored are flags, too.
 func TestNodeLimits(t *testing.T) {
-	e, err := parse(t, "kafka-brokers: [k:1]\npostgres-url: x\nedge:\n  id: e\n  max-nodes: 7\n", "--max-items", "8", "--max-payload", "9")
+	e, err := parse(t, "kafka-brokers: [k:1]\npostgres-url: x\nedge:\n  id: e\n  domain: example.com\n  max-nodes: 7\n", "--max-items", "8", "--max-payload", "9")
 	if err != nil {
 		t.Fatal(err)
 	}
