@@ -74,8 +74,14 @@ func TestCounters(t *testing.T) {
 	c.accepts(typing)
 	c.reacts(c.juliet, c.romeo, read, &event.Event{Kind: &event.Event_MessageSent{MessageSent: &event.MessageSent{
 		Resource: "balcony", To: c.romeo + "/phone", Message: chat("read")}}})
+	nobody := accountIn(2, 0) // no such account: only what it refused is there
+	lost := c.log.event(t, nobody, c.at, &event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{
+		From: c.juliet + "/balcony", Message: chat("anybody there?")}}})
+	c.reacts(nobody, nobody, lost, &event.Event{Kind: &event.Event_MessageWithheld{MessageWithheld: &event.MessageWithheld{
+		Offset: lost, Reason: event.MessageWithheld_REASON_REFUSED, Peer: c.juliet + "/balcony"}}})
 	c.archive()
 	for range 2 {
+		c.counts("SELECT toString(((SELECT count() FROM account_counters WHERE account = '"+nobody+"'), (SELECT count() FROM pair_counters WHERE account = '"+nobody+"')))", "(0,0)")
 		c.counts(fmt.Sprintf("SELECT toString(groupArray((peer, messages_sent, messages_received))) FROM pair_counters WHERE account = '%s'", c.romeo),
 			fmt.Sprintf("[('%s',0,4)]", c.juliet))
 		c.counts(fmt.Sprintf("SELECT toString(groupArray((peer, messages_sent, messages_received))) FROM pair_counters WHERE account = '%s'", c.juliet),

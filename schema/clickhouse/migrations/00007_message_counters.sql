@@ -33,7 +33,7 @@ CREATE OR REPLACE VIEW account_counters
 (
     account           String COMMENT 'bare JID',
     day               Date COMMENT 'in UTC; days without any of these have no row',
-    messages_sent     UInt64 COMMENT 'messages of the account that another account took: what may be archived, so no headlines, errors, chat states, or what is hinted not to be stored',
+    messages_sent     UInt64 COMMENT 'messages of the account that did not come back with an error: what may be archived, so no headlines, errors, chat states, or what is hinted not to be stored',
     messages_received UInt64 COMMENT 'such messages for the account, without those that it refused and without copies of a client''s resending',
     presence_changes  UInt64 COMMENT 'available and unavailable presence that it broadcast',
     logins            UInt64 COMMENT 'sessions that began: resources bound',
@@ -47,6 +47,7 @@ AS SELECT account, day,
     sum(account_day.roster_changes) AS roster_changes
 FROM account_day
 GROUP BY account, day
+HAVING messages_sent + messages_received + presence_changes + logins + roster_changes > 0
 COMMENT 'What an account did on a day';
 
 -- The same by who was at the other side.
@@ -100,6 +101,7 @@ AS SELECT account, peer, day,
     toUInt64(sum(pair_day.messages_received) - sum(pair_day.messages_withheld)) AS messages_received
 FROM pair_day
 GROUP BY account, peer, day
+HAVING messages_sent + messages_received > 0
 COMMENT 'Messages between an account and each of its peers on a day';
 
 -- What waits for an account: a message goes in with sign 1 and out with sign

@@ -35,39 +35,37 @@ CREATE OR REPLACE VIEW sessions
     ended_at     Nullable(DateTime64(6, 'UTC')) COMMENT 'when it ended; NULL while it lasts',
     presence     Array(Tuple(UInt64, DateTime64(6, 'UTC'), UInt8)) COMMENT 'what it said, in order: offset, time, whether available'
 )
-AS WITH
-    losses AS
-    (
-        SELECT partition, edge, epoch,
-            min(first) OVER (PARTITION BY partition, edge ORDER BY epoch DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS lost
-        FROM (SELECT partition, edge, epoch, min((offset, at)) AS first FROM edge_lost GROUP BY partition, edge, epoch)
-    ),
-    bindings AS
-    (
-        SELECT account, resource, partition, offset, at, binding, toString(edge) AS edge, epoch,
-            leadInFrame((offset, at)) OVER (PARTITION BY account, resource ORDER BY offset
-                ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS replaced
-        FROM presence_change WHERE change = 'bound'
-    ),
-    steps AS
-    (
-        SELECT account, resource, binding,
-            groupArrayIf((offset, at, change = 'available'), change != 'closed') AS presence,
-            minIf((offset, at), change = 'closed') AS closed
-        FROM presence_change WHERE change != 'bound' GROUP BY account, resource, binding
-    )
-SELECT account, resource, binding, edge, epoch, bound_offset, bound_at, ended,
+AS SELECT account, resource, binding, edge, epoch, bound_offset, bound_at, ended,
     ended.1 AS ended_offset,
     if(ended.1 = 0, NULL, ended.2) AS ended_at,
     arraySort(arrayFilter(p -> ended.1 = 0 OR p.1 < ended.1, said)) AS presence
 FROM
 (
-    SELECT b.account AS account, b.resource AS resource, b.binding AS binding, b.edge AS edge, b.epoch AS epoch,
-        b.offset AS bound_offset, b.at AS bound_at, s.presence AS said,
-        arraySort(arrayFilter(e -> e.1 > b.offset, [b.replaced, s.closed, l.lost]))[1] AS ended
-    FROM bindings AS b
-    LEFT JOIN steps AS s ON s.account = b.account AND s.resource = b.resource AND s.binding = b.binding
-    ASOF LEFT JOIN losses AS l ON l.partition = b.partition AND l.edge = b.edge AND l.epoch >= b.epoch
+    SELECT account, resource, binding, b.edge AS edge, b.epoch AS epoch, bound_offset, bound_at, said,
+        arraySort(arrayFilter(e -> e.1 > bound_offset, [replaced, closed, lost]))[1] AS ended
+    FROM
+    (
+        SELECT account, resource, partition, binding, edge, epoch, bound_offset, bound_at, said, closed,
+            leadInFrame((bound_offset, bound_at)) OVER (PARTITION BY account, resource ORDER BY bound_offset
+                ROWS BETWEEN CURRENT ROW AND UNBOUNDED FOLLOWING) AS replaced
+        FROM
+        (
+            SELECT account, resource, binding, any(presence_change.partition) AS partition,
+                anyIf(toString(presence_change.edge), change = 'bound') AS edge, anyIf(presence_change.epoch, change = 'bound') AS epoch,
+                minIf(offset, change = 'bound') AS bound_offset, minIf(at, change = 'bound') AS bound_at,
+                minIf((offset, at), change = 'closed') AS closed,
+                groupArrayIf((offset, at, change = 'available'), change IN ('available', 'unavailable')) AS said
+            FROM presence_change
+            GROUP BY account, resource, binding
+            HAVING countIf(change = 'bound') > 0
+        )
+    ) AS b
+    ASOF LEFT JOIN
+    (
+        SELECT partition, edge, epoch,
+            min(first) OVER (PARTITION BY partition, edge ORDER BY epoch DESC ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS lost
+        FROM (SELECT partition, edge, epoch, min((offset, at)) AS first FROM edge_lost GROUP BY partition, edge, epoch)
+    ) AS l ON l.partition = b.partition AND l.edge = b.edge AND l.epoch >= b.epoch
 )
 COMMENT 'Sessions and when each ended: at the first of its own close, the next binding of its resource and the loss of its edge';
 
