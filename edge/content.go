@@ -32,7 +32,7 @@ func contentOf(inner []byte) (c message.Content, claims bool) {
 			}
 		case stanza.NSChatState:
 			c.Messaging = true
-		case stanza.NSReceipts, stanza.NSMarkers:
+		case stanza.NSReceipts, stanza.NSMarkers, stanza.NSCorrect, stanza.NSRetract, stanza.NSReact:
 			c.Messaging, c.Other = true, true
 		case stanza.NSStanzaID:
 			claims = claims || local == "stanza-id"

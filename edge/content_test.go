@@ -60,6 +60,8 @@ func TestContentOfNormal(t *testing.T) {
 		"<received xmlns='urn:xmpp:receipts' id='m'/>":                  message.AllCopies,
 		"<displayed xmlns='urn:xmpp:chat-markers:0' id='m'/>":           message.AllCopies,
 		"<paused xmlns='http://jabber.org/protocol/chatstates'/>":       message.AllCopies,
+		"<retract id='m' xmlns='urn:xmpp:message-retract:1'/>":          message.AllCopies,
+		"<reactions id='m' xmlns='urn:xmpp:reactions:0'/>":              message.AllCopies,
 		"<x xmlns='jabber:x:conference' jid='r@c'/>":                    message.AllCopies,
 		"<x xmlns='http://jabber.org/protocol/muc#user'><decline/></x>": message.SentCopies,
 	} {

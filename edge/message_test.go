@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/rollcall/rollcall/edge"
+	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/event"
 )
 
@@ -89,22 +90,45 @@ func TestMessages(t *testing.T) {
 		p.send("juliet/balcony", "<message id='x' to='romeo@example.com'><body>x</body></message>")
 		p.expect("juliet/balcony", "message type=error id=x from=romeo@example.com to=juliet@example.com/balcony <error type='wait'>")
 	})
-	t.Run("XEP-0334 hints decide what is kept", func(t *testing.T) {
-		p := newPlay(t, edge.Options{})
-		p.create("romeo")
-		p.dial("juliet/balcony")
-		for _, inner := range []string{"<body>a</body>", "<body>a</body><no-store xmlns='urn:xmpp:hints'/>", "<composing xmlns='http://jabber.org/protocol/chatstates'/>"} {
-			p.send("juliet/balcony", "<message to='romeo@example.com' type='chat'>"+inner+"</message>")
-		}
-		p.heard("juliet/balcony")
-		var storable []bool
-		for _, e := range p.house.Events() {
-			if m, ok := e.GetKind().(*event.Event_MessageAccepted); ok {
-				storable = append(storable, m.MessageAccepted.GetMessage().GetStorable())
+	// What waits is told by storable, what archives may keep by archive.
+	for _, c := range []struct {
+		name, inner       string
+		storable, archive bool
+	}{
+		{"XEP-0334 no hint", "<body>a</body>", true, true},
+		{"XEP-0334 4.1 no-permanent-store", "<body>a</body><no-permanent-store xmlns='urn:xmpp:hints'/>", true, false},
+		{"XEP-0334 4.2 no-store", "<body>a</body><no-store xmlns='urn:xmpp:hints'/>", false, false},
+		{"XEP-0334 4.2 no-store counts before store", "<body>a</body><store xmlns='urn:xmpp:hints'/><no-store xmlns='urn:xmpp:hints'/>", false, false},
+		{"XEP-0334 4.3 no-copy keeps nothing from the archive", "<body>a</body><no-copy xmlns='urn:xmpp:hints'/>", true, true},
+		{"XEP-0334 4.4 store", "<composing xmlns='http://jabber.org/protocol/chatstates'/><store xmlns='urn:xmpp:hints'/>", true, true},
+		{"XEP-0334 of a message inside", "<forwarded xmlns='urn:xmpp:forward:0'><message xmlns='jabber:client'><no-store xmlns='urn:xmpp:hints'/><no-permanent-store xmlns='urn:xmpp:hints'/></message></forwarded>", true, true},
+		{"XEP-0085 lone chat state", "<composing xmlns='http://jabber.org/protocol/chatstates'/>", false, false},
+		{"XEP-0308 correction", "<body>a</body><replace id='m' xmlns='urn:xmpp:message-correct:0'/>", true, true},
+		{"XEP-0424 retraction", "<retract id='m' xmlns='urn:xmpp:message-retract:1'/>", true, true},
+		{"XEP-0444 reactions", "<reactions id='m' xmlns='urn:xmpp:reactions:0'><reaction>a</reaction></reactions>", true, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPlay(t, edge.Options{})
+			p.create("romeo")
+			p.dial("juliet/balcony")
+			p.send("juliet/balcony", "<message to='romeo@example.com' type='chat'>"+c.inner+"</message>")
+			p.heard("juliet/balcony")
+			n := 0
+			for _, e := range p.house.Events() {
+				m := e.GetMessageAccepted().GetMessage()
+				if m == nil {
+					m = e.GetMessageSent().GetMessage()
+				}
+				if m == nil {
+					continue
+				}
+				if n++; m.GetStorable() != c.storable || (m.GetArchive() == event.Archive_ARCHIVE_YES) != c.archive || account.Archived(m) != c.archive {
+					t.Error(m)
+				}
 			}
-		}
-		if len(storable) != 3 || !storable[0] || storable[1] || storable[2] {
-			t.Error(storable)
-		}
-	})
+			if n != 2 {
+				t.Errorf("%d messages in the histories", n)
+			}
+		})
+	}
 }

@@ -33,6 +33,13 @@ func TestMessagesPassUnchanged(t *testing.T) {
 		{"XEP-0359 origin-id", "type='chat'", body + "<origin-id xmlns='urn:xmpp:sid:0' id='o1'/>", true},
 		{"XEP-0359 stanza-id of another", "type='chat'", body + "<stanza-id xmlns='urn:xmpp:sid:0' by='room@chat.example.net' id='s1'/>", true},
 		{"XEP-0203 delay of another", "type='chat'", body + "<delay xmlns='urn:xmpp:delay' from='juliet@example.com/balcony' stamp='2026-01-02T03:04:05Z'/>", true},
+		{"XEP-0308 correction", "type='chat'", body + "<replace xmlns='urn:xmpp:message-correct:0' id='bad1'/>", true},
+		{"XEP-0424 retraction", "type='chat'", "<retract xmlns='urn:xmpp:message-retract:1' id='wrong-recipient-1'/><fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:message-retract:1'/>" +
+			"<body>/me retracted</body><store xmlns='urn:xmpp:hints'/>", true},
+		{"XEP-0428 fallback of a reply", "type='chat'", "<body>&gt; Hi, how are you?\nGreat</body><reply xmlns='urn:xmpp:reply:0' to='anna@example.com' id='message-id1'/>" +
+			"<fallback xmlns='urn:xmpp:fallback:0' for='urn:xmpp:reply:0'><body start='0' end='19'/></fallback>", true},
+		{"XEP-0444 reactions", "type='chat'", "<reactions xmlns='urn:xmpp:reactions:0' id='744f6e18'><reaction>👋</reaction><reaction>🐢</reaction></reactions><store xmlns='urn:xmpp:hints'/>", true},
+		{"XEP-0444 reactions of type normal", "", "<reactions xmlns='urn:xmpp:reactions:0' id='744f6e18'/>", true},
 		{"XEP-0334 hints", "type='chat'", body + "<store xmlns='urn:xmpp:hints'/><no-permanent-store xmlns='urn:xmpp:hints'/>", true},
 		{"XEP-0334 no-store", "type='chat'", body + "<no-store xmlns='urn:xmpp:hints'/>", false},
 	} {

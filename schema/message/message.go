@@ -113,7 +113,7 @@ func Unknown(t Type) Decision {
 type Content struct {
 	Body       bool // it has a <body/>
 	Other      bool // it has a child that says something, see Storable
-	Messaging  bool // it has a child of XEP-0085, XEP-0184 or XEP-0333
+	Messaging  bool // it has a child of XEP-0085, 0184, 0308, 0333, 0424 or 0444
 	Invitation bool // it invites to a room: XEP-0249, or XEP-0045, section 7.8.2
 	Room       bool // a room's <x/> (XEP-0045, muc#user)
 	Store      bool // hint "store" (XEP-0334)
