@@ -20,10 +20,11 @@ type model struct {
 	log     *logtest.Log
 	caused  map[string]string // place -> what
 	arrived map[string]int
+	pushes  map[string]bool // what push services are to be told
 }
 
 func newModel(t testing.TB, l *logtest.Log) *model {
-	return &model{t: t, log: l, caused: make(map[string]string), arrived: make(map[string]int)}
+	return &model{t: t, log: l, caused: make(map[string]string), arrived: make(map[string]int), pushes: make(map[string]bool)}
 }
 
 func (m *model) partition(p int32) {
@@ -67,6 +68,11 @@ func (m *model) partition(p int32) {
 		}
 		for _, c := range reactions {
 			m.caused[fmt.Sprintf("p/%d/%d/%d", c.Partition, c.Offset, c.Index)] = c.Topic + " " + c.Kind
+		}
+	}
+	for name, s := range states { // whose changes nobody has taken
+		for _, told := range s.Changes.Pushes {
+			m.pushes[fmt.Sprintf("%s %s %q %d", name, told.Service, told.Node, told.Offset)] = true
 		}
 	}
 	// What is in an outbox counts once too, by the same rule of its reader.
