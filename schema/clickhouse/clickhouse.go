@@ -5,6 +5,7 @@ package clickhouse
 
 import (
 	"context"
+	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/database"
 )
 
 // Database is the name of the database when nobody asks for another.
@@ -62,7 +64,10 @@ func Migrate(ctx context.Context, addr, database string) error {
 	if err != nil {
 		return fmt.Errorf("migrate clickhouse: %w", err)
 	}
-	provider, err := goose.NewProvider(goose.DialectClickHouse, db, files, goose.WithTableName("rollcall_version"))
+	if err := createVersions(ctx, db); err != nil {
+		return fmt.Errorf("migrate clickhouse: %w", err)
+	}
+	provider, err := goose.NewProvider(goose.DialectClickHouse, db, files, goose.WithTableName(versions))
 	if err != nil {
 		return fmt.Errorf("migrate clickhouse: %w", err)
 	}
@@ -70,6 +75,27 @@ func Migrate(ctx context.Context, addr, database string) error {
 		return fmt.Errorf("migrate clickhouse: %w", err)
 	}
 	return nil
+}
+
+// versions is the table in which goose notes what was applied.
+const versions = "rollcall_version"
+
+// createVersions makes that table if it is not there, as goose would: but goose
+// finds that out by a query that fails, which the server's log tells as an error.
+func createVersions(ctx context.Context, db *sql.DB) error {
+	var there int
+	err := db.QueryRowContext(ctx, "SELECT count() FROM system.tables WHERE database = currentDatabase() AND name = ?", versions).Scan(&there)
+	if there > 0 || err != nil {
+		return err
+	}
+	store, err := database.NewStore(database.DialectClickHouse, versions)
+	if err != nil {
+		return err
+	}
+	if err := store.CreateVersionTable(ctx, db); err != nil {
+		return err
+	}
+	return store.Insert(ctx, db, database.InsertRequest{Version: 0})
 }
 
 // create connects without our database, which may not be there yet.

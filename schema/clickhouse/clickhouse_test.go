@@ -219,3 +219,31 @@ func TestByPosition(t *testing.T) {
 		t.Errorf("the plan does not name by_position: %q", got)
 	}
 }
+
+// The server's log, which tells each failed statement, is no place to begin with.
+func TestTheFirstMigrationFailsAtNothing(t *testing.T) {
+	parsed, err := driver.ParseDSN(localtest.ClickHouse(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	o, err := clickhouse.Options(parsed.Addr[0], parsed.Auth.Database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := driver.Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	unknown := func() string {
+		all := text(t, conn, "SELECT toString(sum(value)) FROM system.errors WHERE name = 'UNKNOWN_TABLE'")
+		return fmt.Sprint(all)
+	}
+	before := unknown()
+	if err := clickhouse.Migrate(t.Context(), parsed.Addr[0], parsed.Auth.Database+"_first"); err != nil {
+		t.Fatal(err)
+	}
+	if after := unknown(); after != before {
+		t.Errorf("%s statements asked for a table that is not there, and %s before", after, before)
+	}
+}
