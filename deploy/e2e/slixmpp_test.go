@@ -197,7 +197,12 @@ func (c *session) must(t *testing.T, xml string) {
 // environment of their own, beside the engines.
 func pip(t *testing.T, folder string) (python string) {
 	t.Helper()
-	requirements := filepath.Join("clients", folder, "requirements.txt")
+	return pipAs(t, folder, filepath.Join("clients", folder, "requirements.txt"))
+}
+
+// pipAs is pip in an environment of that name, with the packages of any file.
+func pipAs(t *testing.T, folder, requirements string) (python string) {
+	t.Helper()
 	wanted, err := os.ReadFile(requirements)
 	if err != nil {
 		t.Fatal(err)
