@@ -71,6 +71,7 @@ func intoArchive(ctx context.Context, o Options, conn clickhouse.Conn, partition
 			}
 			if b.before(there) {
 				progress.skipped.Add(int64(b.rows))
+				load.Done()
 				continue
 			}
 			select {
@@ -85,7 +86,9 @@ func intoArchive(ctx context.Context, o Options, conn clickhouse.Conn, partition
 		for load := range judged {
 			// A crash in here leaves a block in some tables and not in others.
 			// It is the last that is there, so the next run inserts it again.
-			if err := loader.Insert(ctx, load); err != nil {
+			err := loader.Insert(ctx, load)
+			load.Done()
+			if err != nil {
 				return err
 			}
 		}

@@ -57,7 +57,7 @@ func New(o Options) (*History, error) {
 		metrics: m,
 		plans:   plans{o.Postgres},
 		sink:    sink{o.ClickHouse, m.deleted},
-		intake:  newIntake(2 * o.MaxBytes),
+		intake:  newIntake(o.MaxBytes),
 		changed: make(chan struct{}),
 		fault:   func(string) error { return nil },
 	}, nil

@@ -25,20 +25,15 @@ type sink struct {
 // Never ask what is there instead: a block can be in events and not in a table
 // that is fed from it.
 func (s sink) insert(ctx context.Context, b *block) error {
-	months := make(map[int][]*row)
-	for i := range b.rows {
-		m := b.rows[i].month()
-		months[m] = append(months[m], &b.rows[i])
-	}
-	for _, month := range slices.Sorted(maps.Keys(months)) {
-		if err := s.insertMonth(ctx, b.id.String()+"/"+strconv.Itoa(month), months[month]); err != nil {
-			return fmt.Errorf("insert block %s, month %d, %d rows: %w", b.id, month, len(months[month]), err)
+	for _, month := range slices.Sorted(maps.Keys(b.months)) {
+		if err := s.insertMonth(ctx, b.id.String()+"/"+strconv.Itoa(month), b.months[month]); err != nil {
+			return fmt.Errorf("insert block %s, month %d, %d rows: %w", b.id, month, b.months[month].rows, err)
 		}
 	}
 	return nil
 }
 
-func (s sink) insertMonth(ctx context.Context, token string, rows []*row) error {
+func (s sink) insertMonth(ctx context.Context, token string, rows *table) error {
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
 		"async_insert":               0, // 26.x has it on; its blocks would not be ours
 		"insert_deduplicate":         1,
@@ -52,8 +47,8 @@ func (s sink) insertMonth(ctx context.Context, token string, rows []*row) error 
 		return err
 	}
 	defer batch.Close()
-	for _, r := range rows {
-		if err := batch.Append(r.values()...); err != nil {
+	for i, column := range rows.all() {
+		if err := batch.Column(i).Append(column); err != nil {
 			return err
 		}
 	}

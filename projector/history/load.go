@@ -41,16 +41,15 @@ func (l *Loader) Judge(id uuid.UUID, records [][]Fetched) (Load, error) {
 		if len(records[p]) == 0 {
 			continue
 		}
-		s, err := b.add(l.judges[p], records[p])
-		if err == nil && s.next != records[p][len(records[p])-1].Offset+1 {
+		taken, err := b.add(l.judges[p], records[p])
+		if err == nil && taken < len(records[p]) {
 			err = errShort
 		}
 		if err != nil {
 			return Load{}, fmt.Errorf("load block %s, partition %d: %w", id, p, err)
 		}
-		b.spans = append(b.spans, s)
 	}
-	return Load{b}, nil
+	return Load{b}, b.seal()
 }
 
 // Insert puts b into ClickHouse, once, however often it is called: after an
@@ -61,3 +60,6 @@ func (l *Loader) Insert(ctx context.Context, b Load) error {
 	}
 	return l.sink.forget(ctx, b.block)
 }
+
+// Done ends the use of b, inserted or not: Judge uses its memory again.
+func (b Load) Done() { b.block.release() }

@@ -46,15 +46,9 @@ type row struct {
 	raw         string
 }
 
-// columns in the order of values.
+// rowColumns are in the order of row's fields and of table.all.
 const rowColumns = `account, partition, offset, kind, at, origin, sequence, idx, id, binding, ignored, archived,
 resource, peer, show, status, priority, available, verb, message_type, stanza_id, origin_id, body, name, groups, edge, epoch, accepted, reference, reason, raw`
-
-func (r *row) values() []any {
-	return []any{r.account, r.partition, r.offset, r.kind, r.at, r.origin, r.sequence, r.index, r.id, r.binding, r.ignored, r.archived,
-		r.resource, r.peer, r.show, r.status, r.priority, r.available, r.verb, r.messageType, r.stanzaID, r.originID, r.body, r.name, r.groups,
-		r.edge, r.epoch, r.accepted, r.reference, r.reason, r.raw}
-}
 
 // month gives the month whose part of the table takes the row: 202611.
 func (r *row) month() int { return r.at.Year()*100 + int(r.at.Month()) }
@@ -76,10 +70,13 @@ func within(t time.Time) time.Time {
 	return t
 }
 
+// garbage is the kind of a record that is none.
+const garbage = "garbage"
+
 // garbageRow gives the row of a record that nobody can decode, or that the
 // projector sets aside for another reason.
 func garbageRow(partition int32, r *Fetched, reason error) row {
-	return row{account: string(r.Key), partition: partition, offset: uint64(r.Offset), kind: "garbage", at: within(r.Time),
+	return row{account: string(r.Key), partition: partition, offset: uint64(r.Offset), kind: garbage, at: within(r.Time),
 		ignored: true, reason: strings.ToValidUTF8(reason.Error(), "?"), raw: string(r.Value)}
 }
 

@@ -3,6 +3,7 @@ package history
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -93,9 +94,11 @@ func TestRowOfEachKind(t *testing.T) {
 func said(r *row) string {
 	names := strings.Split(strings.ReplaceAll(rowColumns, "\n", " "), ",")
 	words := []string{r.kind}
-	for i, v := range r.values() {
+	var one table
+	one.add(r)
+	for i, column := range one.all() {
 		name := strings.TrimSpace(names[i])
-		if text := fmt.Sprint(v); i >= 12 && name != "raw" && text != "" && text != "0" && text != "false" && text != "[]" && text != (uuid.UUID{}).String() {
+		if text := fmt.Sprint(reflect.ValueOf(column).Index(0)); i >= 12 && name != "raw" && text != "" && text != "0" && text != "false" && text != "[]" && text != (uuid.UUID{}).String() {
 			words = append(words, name+"="+text)
 		}
 	}

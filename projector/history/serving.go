@@ -2,14 +2,10 @@ package history
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
-
-	"github.com/rollcall/rollcall/schema/event"
 )
 
 // A serving is the work on one assignment.
@@ -20,8 +16,8 @@ type serving struct {
 	judges     map[int32]*judge // of the partitions that are open
 	opened     []int32          // in intake and tail
 	stopped    int              // partitions closed because of a newer kind
-	newer      error            // of the last of them
 	passed     bool             // a block is in
+	newer      error            // of the last of them; guarded by mu
 }
 
 func (s *serving) open(partition int32, at standing, until int64) error {
@@ -59,14 +55,19 @@ func (s *serving) run(ctx context.Context) error {
 			return err
 		}
 	}
-	s.note(nil)
+	s.well()
+	// While a block is inserted the next one is made.
+	preparing, stop := context.WithCancel(ctx)
+	p := &preparer{serving: s, want: make(chan struct{}), block: make(chan *block), ended: make(chan struct{})}
+	go p.run(preparing)
+	defer func() {
+		stop()
+		<-p.ended
+	}()
 	for {
-		b, err := s.gather(ctx)
+		b, err := p.next(ctx)
 		if err != nil {
 			return err
-		}
-		if len(b.spans) == 0 {
-			continue
 		}
 		// A crash up to here leaves nothing behind.
 		if err := s.plans.add(ctx, b.plan); err != nil {
@@ -194,14 +195,21 @@ func (s *serving) complete(ctx context.Context, b *block) error {
 		return err
 	}
 	s.passed = true
-	s.note(s.newer)
+	s.well()
 	s.metrics.inserted(b)
 	for _, part := range b.spans {
 		_, highWater := s.intake.peek(part.partition, 0, 0)
 		set(s.metrics.lag, part.partition, highWater-part.next)
-		s.intake.drop(part.partition, part.next)
 	}
+	b.release()
 	return nil
+}
+
+// well notes that blocks go through, but for what stopped for good.
+func (s *serving) well() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.trouble = s.newer
 }
 
 // put inserts b and deletes the accounts that it deletes, again and again
@@ -219,7 +227,7 @@ func (s *serving) put(ctx context.Context, b *block) error {
 		}
 		s.note(err)
 		s.metrics.retries.Inc()
-		s.log.Warn("block not acknowledged", "block", b.id, "rows", len(b.rows), "pause", pause, "err", err)
+		s.log.Warn("block not acknowledged", "block", b.id, "rows", b.rows, "pause", pause, "err", err)
 		sleep(ctx, pause, s.changed)
 		select {
 		case <-ctx.Done():
@@ -241,85 +249,4 @@ func (s *serving) try(ctx context.Context, b *block) error {
 		return err
 	}
 	return s.sink.forget(ctx, b)
-}
-
-// gather waits for records and gives a block of them: when the first has
-// lingered, or when there are enough. It has no span if all that came is of a
-// newer kind.
-func (s *serving) gather(ctx context.Context) (*block, error) {
-	for {
-		rows, size, since, more := s.intake.size()
-		wait := time.Hour
-		if rows > 0 {
-			wait = s.options.Linger - time.Since(since)
-			if wait <= 0 || rows >= s.options.MaxRows || size >= s.options.MaxBytes {
-				return s.build()
-			}
-		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-s.changed:
-			t.Stop()
-			return nil, errChanged
-		case <-more:
-		case <-t.C:
-		}
-		t.Stop()
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// build makes a block of what is there, with a fair share for each partition.
-func (s *serving) build() (*block, error) {
-	b := &block{plan: plan{id: uuid.New()}}
-	present, total := make(map[int32][]Fetched), 0
-	var order []int32
-	for partition := range s.judges {
-		if records, _ := s.intake.peek(partition, s.options.MaxRows, s.options.MaxBytes); len(records) > 0 {
-			present[partition] = records
-			order = append(order, partition)
-			total += len(records)
-		}
-	}
-	b.rows = make([]row, 0, min(total, s.options.MaxRows+len(order)))
-	// The smallest first: what they leave of their share is for the others.
-	slices.SortFunc(order, func(x, y int32) int { return len(present[x]) - len(present[y]) })
-	rows, size := s.options.MaxRows, s.options.MaxBytes
-	for i, partition := range order {
-		parts := len(order) - i
-		records, _ := s.intake.peek(partition, max(rows/parts, 1), max(size/parts, 1))
-		before := len(b.rows)
-		part, err := b.add(s.judges[partition], records)
-		if part.next > part.first {
-			b.spans = append(b.spans, part)
-		}
-		switch {
-		case errors.Is(err, event.ErrNewer):
-			s.stop(partition, err)
-		case err != nil:
-			return nil, err
-		}
-		for _, r := range records[:len(b.rows)-before] {
-			size -= cost(&r)
-		}
-		rows -= len(b.rows) - before
-	}
-	slices.SortFunc(b.spans, func(x, y span) int { return int(x.partition - y.partition) })
-	return b, nil
-}
-
-// stop closes a partition at a record of a newer kind; the others go on.
-func (s *serving) stop(partition int32, err error) {
-	s.log.Error("partition stopped: run a newer version", "partition", partition, "err", err)
-	s.intake.close(partition)
-	s.options.Tail.Unassign(partition)
-	s.opened = slices.DeleteFunc(s.opened, func(p int32) bool { return p == partition })
-	delete(s.judges, partition)
-	s.newer = err
-	s.note(err)
-	s.stopped++
-	s.metrics.stopped.Set(float64(s.stopped))
 }
