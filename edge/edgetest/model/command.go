@@ -40,7 +40,7 @@ func (c Command) String() string {
 //	subscribe, subscribed, unsubscribe, unsubscribed NAME
 //	set NAME HANDLE GROUPS        roster set; groups by commas
 //	remove NAME
-//	message TYPE TO
+//	message TYPE TO ORIGIN        ORIGIN is the client's own id of it, if any
 //	block, unblock NAME           unblock without NAME: everybody
 //	list NAME RULES               a privacy list; without RULES it is removed
 //	active, default NAME          without NAME: none
@@ -93,7 +93,7 @@ func (m *Model) Do(c Command) bool {
 			m.refuse(s, "item-not-found")
 		}
 	case "message":
-		m.message(a, s, c.Args[0], c.Args[1])
+		m.message(a, s, c.Args[0], c.Args[1], c.Args[2])
 	case "block":
 		a.blocked[c.Args[0]] = true
 	case "unblock":

@@ -5,16 +5,28 @@ import (
 )
 
 // message routes a message with a body (section 8.5). What its addressee lets
-// not pass is answered as if nobody were there (XEP-0191, section 3.2).
-func (m *Model) message(a *account, s *Session, kind, to string) {
+// not pass is answered as if nobody were there (XEP-0191, section 3.2). What the
+// sender's client sends again under an id of its own nobody hears of (XEP-0359).
+func (m *Model) message(a *account, s *Session, kind, to, origin string) {
 	name, resource := split(to)
 	b := m.accounts[name]
 	if !a.allows(s, "sent", name) {
 		m.refuse(s, "not-acceptable")
 		return
 	}
+	keeps := origin != "" && (kind == "chat" || kind == "normal")
+	sent := [2]string{a.name, origin}
+	if keeps && b.origins[sent] {
+		return
+	}
+	if keeps {
+		b.origins[sent] = true
+	}
 	told := "message " + m.id
 	unheard := func() {
+		if keeps {
+			delete(b.origins, sent)
+		}
 		if kind != "headline" && kind != "error" {
 			m.refuse(s, "service-unavailable")
 		}

@@ -26,10 +26,11 @@ type account struct {
 	bare     string
 	roster   map[string]*item // by localpart
 	sessions map[string]*Session
-	waiting  []letter          // nobody took them yet
-	blocked  map[string]bool   // XEP-0191
-	lists    map[string][]rule // XEP-0016, by name
-	fallback string            // the name of the default list
+	waiting  []letter           // nobody took them yet
+	origins  map[[2]string]bool // senders and their clients' ids of what may wait and arrived (XEP-0359)
+	blocked  map[string]bool    // XEP-0191
+	lists    map[string][]rule  // XEP-0016, by name
+	fallback string             // the name of the default list
 }
 
 // item is one side of a pair of accounts (RFC 6121, Appendix A).
@@ -73,7 +74,7 @@ func New(domain string, names ...string) *Model {
 	m := &Model{domain: domain, accounts: make(map[string]*account)}
 	for _, n := range names {
 		m.accounts[n] = &account{name: n, bare: n + "@" + domain, roster: make(map[string]*item), sessions: make(map[string]*Session),
-			blocked: make(map[string]bool), lists: make(map[string][]rule)}
+			blocked: make(map[string]bool), origins: make(map[[2]string]bool), lists: make(map[string][]rule)}
 	}
 	return m
 }

@@ -142,7 +142,11 @@ func (g *Random) one() model.Command {
 	case n < 73:
 		return do("undirect", to)
 	case n < 88:
-		return do("message", pick(r, "chat", "chat", "normal", "headline", "groupchat"), to)
+		origin := ""
+		if r.IntN(3) == 0 { // a few for each session, which sends in order: so that some come again
+			origin = resource + "-" + pick(r, "1", "2", "3")
+		}
+		return do("message", pick(r, "chat", "chat", "normal", "headline", "groupchat"), to, origin)
 	case n < 93:
 		return do("cut")
 	case n < 97:

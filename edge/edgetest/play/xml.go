@@ -36,7 +36,11 @@ func (p *Play) xml(c model.Command) (xml string, asks bool) {
 	case "remove":
 		return iq("set", fmt.Sprintf("<query xmlns='jabber:iq:roster'><item jid='%s' subscription='remove'/></query>", p.address(arg(0))))
 	case "message":
-		return fmt.Sprintf("<message type='%s' to='%s' id='%s'><body>%s</body></message>", arg(0), p.address(arg(1)), c.ID, c.ID), false
+		origin := ""
+		if c.Args[2] != "" {
+			origin = fmt.Sprintf("<origin-id xmlns='urn:xmpp:sid:0' id='%s'/>", arg(2))
+		}
+		return fmt.Sprintf("<message type='%s' to='%s' id='%s'><body>%s</body>%s</message>", arg(0), p.address(arg(1)), c.ID, c.ID, origin), false
 	}
 	switch c.Verb {
 	case "block", "unblock":
