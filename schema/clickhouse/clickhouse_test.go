@@ -35,16 +35,22 @@ func migrated(t *testing.T) driver.Conn {
 	return conn
 }
 
-// again migrates the database of conn once more.
-func again(t *testing.T, conn driver.Conn) {
+// again migrates the database of conn once more, in some processes at once.
+func again(t *testing.T, conn driver.Conn, processes int) {
 	t.Helper()
 	parsed, err := driver.ParseDSN(localtest.ClickHouse(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := text(t, conn, "SELECT currentDatabase()")[0]
-	if err := clickhouse.Migrate(t.Context(), parsed.Addr[0], name); err != nil {
-		t.Fatal(err)
+	done := make(chan error)
+	for range processes {
+		go func() { done <- clickhouse.Migrate(t.Context(), parsed.Addr[0], name) }()
+	}
+	for range processes {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
 	}
 }
 

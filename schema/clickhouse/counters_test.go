@@ -22,8 +22,8 @@ const counted = `INSERT INTO events (account, partition, offset, kind, at, origi
 ('b@x',1, 7,'subscription_received','2026-11-24 10:06:30','p/0',  23,'a@x','subscribed', 0)`
 
 // TestFillsFromArchive: a migration that brings a table fills it with what
-// events has, once, also where it was cut short before its version was noted,
-// and the materialized views go on from there.
+// events has, once, also where several processes do it at once, or one does it
+// late, and the materialized views go on from there.
 func TestFillsFromArchive(t *testing.T) {
 	conn := migrated(t)
 	later := func() {
@@ -33,13 +33,16 @@ func TestFillsFromArchive(t *testing.T) {
 	run(t, conn, said, nil)
 	run(t, conn, counted, nil)
 	same(t, text(t, conn, fed), fedWant)
+	later() // a process that began to migrate earlier comes late
+	again(t, conn, 1)
+	same(t, text(t, conn, fed), fedWant)
 	for _, table := range []string{"pair_day", "inbox_change", "minute_activity", "subscriber_change"} {
 		run(t, conn, "DROP VIEW "+table+"_feed SYNC", nil)
 		run(t, conn, "DROP TABLE "+table+" SYNC", nil)
 	}
 	for range 2 {
 		later()
-		again(t, conn)
+		again(t, conn, 3)
 		same(t, text(t, conn, fed), fedWant)
 	}
 	run(t, conn, `INSERT INTO events (account, partition, offset, kind, at, archived, peer) VALUES

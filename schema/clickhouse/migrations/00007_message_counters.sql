@@ -4,9 +4,10 @@
 --
 -- Each table is filled with what the archive has before its materialized view
 -- begins. Stop the history writers meanwhile: what they write between the two
--- would be missed. Blocks of that filling have tokens, so that a migration that
--- was cut short, or runs in two processes, fills a table once. What these tables
--- hold of an account goes with it (projector/history).
+-- would be missed. A table whose view is there is filled already; and blocks of
+-- the filling have tokens, so that a migration that was cut short before the
+-- view, or two that run at once, fill it once. What these tables hold of an
+-- account goes with it (projector/history).
 --
 -- Columns of views have comments: docs/ANALYTICS.md has the same ones.
 
@@ -70,7 +71,8 @@ INSERT INTO pair_day
 SELECT account, splitByChar('/', events.peer)[1] AS peer, toDate(at) AS day,
     countIf(kind = 'message_sent'), countIf(kind = 'message_accepted'), countIf(kind = 'message_withheld'), max(offset)
 FROM events
-WHERE NOT ignored AND (kind IN ('message_sent', 'message_accepted') AND archived
+WHERE NOT EXISTS (SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = 'pair_day_feed')
+    AND NOT ignored AND (kind IN ('message_sent', 'message_accepted') AND archived
     OR kind = 'message_withheld' AND reason IN ('refused', 'copy'))
 GROUP BY account, peer, day
 ORDER BY ALL
@@ -124,7 +126,8 @@ INSERT INTO inbox_change
 SELECT account, if(kind = 'message_accepted', offset, reference) AS id, if(kind = 'message_accepted', splitByChar('/', events.peer)[1], '') AS peer,
     at, if(kind = 'message_accepted', 1, -1) AS sign
 FROM events
-WHERE NOT ignored AND (kind = 'message_accepted' AND archived OR kind IN ('delivered', 'message_expired')
+WHERE NOT EXISTS (SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = 'inbox_change_feed')
+    AND NOT ignored AND (kind = 'message_accepted' AND archived OR kind IN ('delivered', 'message_expired')
     OR kind = 'message_withheld' AND reason IN ('refused', 'copy'))
 ORDER BY account, id, sign DESC, at
 SETTINGS async_insert = 0, insert_deduplication_token = '7/inbox_change', deduplicate_insert_select = 'enable_even_for_bad_queries',

@@ -22,7 +22,8 @@ INSERT INTO minute_activity
 SELECT toStartOfMinute(toDateTime(at, 'UTC')) AS minute, countIf(kind = 'resource_bound'),
     countIf(kind IN ('presence_available', 'presence_unavailable')), countIf(kind = 'message_accepted'), countIf(kind = 'message_withheld')
 FROM events
-WHERE NOT ignored AND (kind IN ('resource_bound', 'presence_available', 'presence_unavailable') OR kind = 'message_accepted' AND archived
+WHERE NOT EXISTS (SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = 'minute_activity_feed')
+    AND NOT ignored AND (kind IN ('resource_bound', 'presence_available', 'presence_unavailable') OR kind = 'message_accepted' AND archived
     OR kind = 'message_withheld' AND reason IN ('refused', 'copy'))
 GROUP BY minute
 ORDER BY ALL
@@ -110,7 +111,8 @@ SELECT if(verb = 'unsubscribe', events.account, splitByChar('/', peer)[1]) AS ac
     if(verb = 'unsubscribe', splitByChar('/', peer)[1], events.account) AS contact,
     if(verb = 'unsubscribe', events.offset, sequence) AS offset, at, verb = 'subscribed' AS sees
 FROM events
-WHERE NOT ignored AND kind = 'subscription_received' AND verb IN ('subscribed', 'unsubscribed', 'unsubscribe')
+WHERE NOT EXISTS (SELECT 1 FROM system.tables WHERE database = currentDatabase() AND name = 'subscriber_change_feed')
+    AND NOT ignored AND kind = 'subscription_received' AND verb IN ('subscribed', 'unsubscribed', 'unsubscribe')
 ORDER BY ALL
 SETTINGS async_insert = 0, insert_deduplication_token = '8/subscriber_change', deduplicate_insert_select = 'enable_even_for_bad_queries',
     max_insert_threads = 1;
