@@ -23,7 +23,7 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request, c *call, accoun
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTime)
 	defer cancel()
-	if err := s.reach(ctx, w, r, `SELECT partition, next_offset FROM run.history WHERE partition = ANY($1)`); err != nil {
+	if err := s.reach(ctx, w, r, account, `SELECT partition, next_offset FROM run.history WHERE partition = ANY($1)`); err != nil {
 		return s.asked(w, r, c, err)
 	}
 	var there bool

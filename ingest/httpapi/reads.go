@@ -5,8 +5,10 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -100,7 +102,7 @@ func (s *Server) asked(w http.ResponseWriter, r *http.Request, c *call, err erro
 func (s *Server) view(w http.ResponseWriter, r *http.Request, c *call, account jid.Bare, read func(context.Context, pgx.Tx) error) (position string, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), readTime)
 	defer cancel()
-	if err := s.reach(ctx, w, r, `SELECT partition, next_offset FROM views.projected WHERE partition = ANY($1)`); err != nil {
+	if err := s.reach(ctx, w, r, account, `SELECT partition, next_offset FROM views.projected WHERE partition = ANY($1)`); err != nil {
 		return "", s.asked(w, r, c, err)
 	}
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
@@ -121,12 +123,16 @@ func (s *Server) view(w http.ResponseWriter, r *http.Request, c *call, account j
 	return position, s.asked(w, r, c, err)
 }
 
-// reach waits, for a while, until what a request reads has passed its
-// min_position. The query gives the next offset of the partitions in $1.
-func (s *Server) reach(ctx context.Context, w http.ResponseWriter, r *http.Request, query string) error {
+// reach waits, for a while, until what a request about account reads has passed
+// its min_position; an offset alone is one of the account's partition. The
+// query gives the next offset of the partitions in $1.
+func (s *Server) reach(ctx context.Context, w http.ResponseWriter, r *http.Request, account jid.Bare, query string) error {
 	text := r.URL.Query().Get("min_position")
 	if text == "" {
 		return nil
+	}
+	if !strings.Contains(text, ":") {
+		text = fmt.Sprintf("%d:%s", topic.Partition(account, s.opts.Partitions), text)
 	}
 	wanted, err := feed.ParseVector(text, s.opts.Partitions)
 	if err != nil {

@@ -411,6 +411,7 @@ func TestReadsWaitForAPosition(t *testing.T) {
 		l.get(base+path+"?"+at(4), 200, nil)
 	}
 	l.get(base+"history?"+at(3), 200, nil)
+	l.get(base+"history?min_position=3", 200, nil) // as a message's stanza_id
 	// It waits until the projection is there.
 	answers := make(chan reply)
 	waiting := newWaiter(l.pool)
@@ -425,7 +426,7 @@ func TestReadsWaitForAPosition(t *testing.T) {
 			t.Errorf("%s %v", got.body, got.header)
 		}
 	}
-	for _, text := range []string{"", "1", "a:b", "9:1", fmt.Sprintf("%d:1000", n), "1:1,1:1"} {
+	for _, text := range []string{"", "100", "one", "-2", "a:b", "9:1", fmt.Sprintf("%d:1000", n), "1:1,1:1"} {
 		if got := l.get(base+"presence?min_position="+url.QueryEscape(text), map[bool]int{true: 200, false: 400}[text == ""], nil); text != "" && !strings.Contains(string(got.body), "invalid-parameter") {
 			t.Errorf("%q: %s", text, got.body)
 		}
