@@ -23,6 +23,7 @@ type PushOptions struct {
 	AnswerIn    time.Duration // longest time that an answer is waited for; 30s
 	FirstRetry  time.Duration // pause after the first failure, doubled after each; 5s
 	LastRetry   time.Duration // longest pause; 10m
+	Doubt       time.Duration // how long a message that went to a broken connection has to be taken elsewhere; 2s
 	For         time.Duration // how long it is tried at all; 24h
 }
 
@@ -40,7 +41,7 @@ func (o *PushOptions) fill() {
 		def time.Duration
 	}{
 		{&o.Every, 250 * time.Millisecond}, {&o.AnswerIn, 30 * time.Second}, {&o.FirstRetry, 5 * time.Second},
-		{&o.LastRetry, 10 * time.Minute}, {&o.For, 24 * time.Hour},
+		{&o.LastRetry, 10 * time.Minute}, {&o.For, 24 * time.Hour}, {&o.Doubt, 2 * time.Second},
 	} {
 		if *d.t == 0 {
 			*d.t = d.def
@@ -64,6 +65,10 @@ type Pushes interface {
 	Take(ctx context.Context, domains []string, most int, claim time.Duration) ([]Push, error)
 	// Settle ends, or puts off, what was taken.
 	Settle(ctx context.Context, settled []SettledPush) error
+	// Add has the push services of accounts told, after a while, of messages that
+	// wait still, as if no resource had taken them. It gives those back that are
+	// not projected yet.
+	Add(ctx context.Context, asleep []Asleep, after time.Duration) (early []Asleep, err error)
 	// Expire ends what is older, and tells how much there was.
 	Expire(ctx context.Context, older time.Duration) (int, error)
 	// Waiting tells how much there is.

@@ -26,11 +26,12 @@ type pusher struct {
 	opts    *PushOptions
 	metrics pushMetrics
 
-	mu      sync.Mutex
-	flying  map[string]flying // by the id of the request
-	settled []SettledPush     // not written yet
-	expired time.Time         // when what is too old was ended
-	counted time.Time         // when what waits was counted
+	mu       sync.Mutex
+	flying   map[string]flying // by the id of the request
+	settled  []SettledPush     // not written yet
+	sleeping []Asleep          // not noted yet
+	expired  time.Time         // when what is too old was ended
+	counted  time.Time         // when what waits was counted
 }
 
 // flying is a request that is not answered.
@@ -90,6 +91,7 @@ func (p *pusher) run(ctx context.Context) {
 			return
 		case now := <-t.C:
 			p.late(now)
+			p.note(ctx, now)
 			if p.write(ctx) {
 				p.send(ctx, now)
 			}

@@ -96,7 +96,7 @@ func (l *local) deliverMessage(b *batch, m *wire.Message) {
 	accepted := m.GetAccepted()
 	msg := accepted.GetMessage()
 	var said *stanza.Prepared
-	n := 0
+	n, asleep := 0, false
 	for _, raw := range m.GetBindings() {
 		binding, err := uuid.FromBytes(raw)
 		if err != nil {
@@ -122,9 +122,13 @@ func (l *local) deliverMessage(b *batch, m *wire.Message) {
 		}
 		if s.out.write(b, func(dst []byte) []byte { return said.AppendTo(dst, to) }, done) {
 			n++
+			asleep = asleep || m.GetStored() && s.out.apart()
 		} else if m.GetStored() {
 			l.forget(m.GetOffset(), binding)
 		}
+	}
+	if asleep && !l.listens() {
+		l.server.pusher.asleep(l, m.GetOffset())
 	}
 	l.server.metrics.deliveredSince(m.GetAt(), n)
 }

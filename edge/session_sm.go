@@ -179,6 +179,9 @@ func (s *session) detach(wait time.Duration, last []byte) {
 	s.detached = true
 	s.server.metrics.detached.Inc()
 	s.out.detach(last)
+	if s.sm != nil && s.sm.id != "" {
+		s.sleeps()
+	}
 	var until *time.Timer
 	until = time.AfterFunc(wait, func() {
 		s.post(func() {

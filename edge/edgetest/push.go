@@ -64,6 +64,24 @@ func (j jobs) Take(_ context.Context, domains []string, most int, claim time.Dur
 	return taken, nil
 }
 
+// Add implements edge.Pushes.
+func (j jobs) Add(_ context.Context, asleep []edge.Asleep, after time.Duration) ([]edge.Asleep, error) {
+	h := j.House
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	for _, a := range asleep {
+		s := h.state(jid.BareFromCanonical(a.Account))
+		for key := range s.Push {
+			one := told{account: s.Account, Key: key, offset: a.Offset, since: time.Now(), due: time.Now().Add(after)}
+			_, waits := s.Inbox[a.Offset]
+			if waits && !slices.ContainsFunc(h.pushes, func(t told) bool { return t.account == one.account && t.Key == key && t.offset == a.Offset }) {
+				h.pushes = append(h.pushes, one)
+			}
+		}
+	}
+	return nil, nil
+}
+
 // Settle implements edge.Pushes.
 func (j jobs) Settle(_ context.Context, settled []edge.SettledPush) error {
 	h := j.House

@@ -6,6 +6,7 @@ package pushes
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -126,6 +127,48 @@ type columns struct {
 func (c *columns) add(s *edge.SettledPush) {
 	c.accounts, c.services, c.nodes = append(c.accounts, s.Account), append(c.services, s.Service), append(c.nodes, s.Node)
 	c.newest, c.attempts, c.after = append(c.newest, s.Newest), append(c.attempts, int32(s.Attempt)), append(c.after, s.After.Microseconds())
+}
+
+const (
+	domainOf = `substring(split_part($, '/', 1) FROM '[^@]*$')` // of a JID in its canonical form
+
+	isEarly = `
+SELECT u.n FROM unnest($1::int4[], $2::int8[]) WITH ORDINALITY AS u(partition, "offset", n)
+JOIN views.projected p ON p.partition = u.partition WHERE p.next_offset <= u."offset"`
+)
+
+// What a service says itself wakes nobody through it: push.Wakes.
+var add = `
+INSERT INTO run.push (account, service, node, "offset", domain, due_at)
+SELECT v.account, v.service, v.node, i."offset", ` + strings.ReplaceAll(domainOf, "$,", "v.service,") + `, now() + $3::bigint * interval '1 microsecond'
+FROM unnest($1::text[], $2::int8[]) AS u(account, "offset")
+JOIN views.push v ON v.account = u.account
+JOIN views.inbox i ON i.account = u.account AND i."offset" = u."offset"
+WHERE ` + strings.ReplaceAll(domainOf, "$,", "v.service,") + " <> " + strings.ReplaceAll(domainOf, "$,", "i.sender,") + `
+ON CONFLICT DO NOTHING`
+
+// Add implements edge.Pushes.
+func (s *Store) Add(ctx context.Context, asleep []edge.Asleep, after time.Duration) ([]edge.Asleep, error) {
+	var accounts []string
+	var partitions []int32
+	var offsets []int64
+	for _, a := range asleep {
+		accounts, partitions, offsets = append(accounts, a.Account), append(partitions, a.Partition), append(offsets, a.Offset)
+	}
+	var early []edge.Asleep
+	b := new(pgx.Batch)
+	// First what is early: what is projected between the two is added, and then
+	// added again, which is once.
+	b.Queue(isEarly, partitions, offsets).Query(func(rows pgx.Rows) error {
+		var n int
+		_, err := pgx.ForEachRow(rows, []any{&n}, func() error { early = append(early, asleep[n-1]); return nil })
+		return err
+	})
+	b.Queue(add, accounts, offsets, after.Microseconds())
+	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
+		return nil, fmt.Errorf("add pushes: %w", err)
+	}
+	return early, nil
 }
 
 // Expire implements edge.Pushes.

@@ -184,6 +184,42 @@ func TestMoot(t *testing.T) {
 	}
 }
 
+// A message that went to a session whose connection is broken is told once it
+// is projected, if it waits still.
+func TestAdd(t *testing.T) {
+	q := opened(t)
+	q.exec(`INSERT INTO views.projected VALUES (1, 10, '', 3, now())`)
+	for _, service := range []string{"push.x", "a@push.x/b", "romeos.x"} {
+		q.exec(`INSERT INTO views.push VALUES ('juliet@x', $1, 'n', 1, '')`, service)
+	}
+	stored := func(offset int64) {
+		q.exec(`INSERT INTO views.inbox (account, "offset", id, at, sender, resource, accepted)
+			VALUES ('juliet@x', $1, gen_random_uuid(), now(), 'romeo@romeos.x/orchard', '', '')`, offset)
+	}
+	stored(5)
+	asleep := []edge.Asleep{{Account: "juliet@x", Partition: 1, Offset: 5}, {Account: "juliet@x", Partition: 1, Offset: 6},
+		{Account: "juliet@x", Partition: 1, Offset: 12}, {Account: "nurse@x", Partition: 1, Offset: 5}}
+	early, err := q.Add(t.Context(), asleep, 0)
+	if err != nil || len(early) != 1 || early[0].Offset != 12 {
+		t.Fatal(early, err)
+	}
+	if again, err := q.Add(t.Context(), asleep, 0); err != nil || len(again) != 1 {
+		t.Fatal(again, err)
+	}
+	// Not to who sent it, and not of what has been delivered.
+	if n := q.left(); n != 2 {
+		t.Errorf("%d are to be told", n)
+	}
+	if got := q.take(10, time.Minute); len(got) != 2 || got[0].Newest != 5 || got[1].Newest != 5 {
+		t.Errorf("%+v", got)
+	}
+	stored(12)
+	q.exec(`UPDATE views.projected SET next_offset = 13`)
+	if early, err := q.Add(t.Context(), early, time.Hour); err != nil || len(early) != 0 || q.left() != 4 {
+		t.Error(early, err, q.left())
+	}
+}
+
 func TestExpire(t *testing.T) {
 	q := opened(t)
 	q.enable("juliet@x", "n1")
