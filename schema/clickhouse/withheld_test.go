@@ -36,6 +36,8 @@ func TestWithheld(t *testing.T) {
 	same(t, text(t, conn, columns+"archive ORDER BY owner, id"), want)
 	same(t, text(t, conn, columns+"archive_of(owner = 'b@x') ORDER BY id"), want[1:])
 	same(t, text(t, conn, columns+"archive_of(owner = 'a@x') ORDER BY id"), want[:1])
+	same(t, text(t, conn, columns+"archive_of(owner = 'b@x') WHERE position(words, normalizeUTF8NFKCCasefold('STAYS')) > 0 ORDER BY id"), want[1:])
+	same(t, text(t, conn, columns+"archive_of(owner = 'b@x') WHERE position(words, 'refused') > 0"), nil)
 	same(t, text(t, conn, "SELECT concat(account, ' ', toString((messages_sent, messages_received))) FROM account_counters ORDER BY account"),
 		[]string{"a@x (1,0)", "b@x (0,2)"})
 	same(t, text(t, conn, "SELECT concat(toString(id), ' ', reason, ' ', peer, ' ', toString(offset)) FROM withheld ORDER BY id"),
