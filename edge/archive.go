@@ -6,6 +6,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/rollcall/rollcall/schema/archive"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 )
@@ -21,6 +22,9 @@ type Archive interface {
 	// Ends gives the first and the last message of an archive without what they
 	// say; both nil if it is empty.
 	Ends(ctx context.Context, o ArchiveOwner) (first, last *Archived, err error)
+	// Preferences gives which messages the owner has set to be kept; nil if
+	// nothing is set.
+	Preferences(ctx context.Context, o ArchiveOwner) (*archive.Preferences, error)
 }
 
 // ErrNotArchived means that a message which a query names is not in the archive.

@@ -17,6 +17,7 @@ func archiveServices() map[payloadName]service {
 	archived := func(s *Server) bool { return s.opts.Archive != nil }
 	return map[payloadName]service{
 		{stanza.NSMAM, "query"}:    {get: (*session).archiveForm, set: (*session).queryArchive, at: atSelf | atOther, on: archived},
+		{stanza.NSMAM, "prefs"}:    {get: (*session).getArchivePrefs, set: (*session).setArchivePrefs, at: atSelf | atOther, on: archived},
 		{stanza.NSMAM, "metadata"}: {get: (*session).archiveMetadata, at: atSelf | atOther, on: archived},
 	}
 }

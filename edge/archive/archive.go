@@ -18,10 +18,12 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/rollcall/rollcall/edge"
+	"github.com/rollcall/rollcall/schema/archive"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 )
@@ -42,13 +44,14 @@ type Options struct {
 // A Reader is an edge.Archive. It may be used by any goroutine.
 type Reader struct {
 	clickhouse driver.Conn
+	postgres   *pgxpool.Pool
 	places     *places
 	away       away
 }
 
 // New gives a Reader.
 func New(o Options) *Reader {
-	r := &Reader{clickhouse: o.ClickHouse, places: newPlaces(o.Postgres, o.Offsets)}
+	r := &Reader{clickhouse: o.ClickHouse, postgres: o.Postgres, places: newPlaces(o.Postgres, o.Offsets)}
 	r.places.slow = r.ping
 	return r
 }
@@ -98,6 +101,23 @@ func (r *Reader) Ends(ctx context.Context, o edge.ArchiveOwner) (first, last *ed
 		return nil, nil, fmt.Errorf("ends of the archive of %s: %w", o.Owner, err)
 	}
 	return first, last, nil
+}
+
+// Preferences implements edge.Archive.
+func (r *Reader) Preferences(ctx context.Context, o edge.ArchiveOwner) (*archive.Preferences, error) {
+	err := r.places.folded(ctx, o)
+	p := new(archive.Preferences)
+	if err == nil {
+		err = r.postgres.QueryRow(ctx, `SELECT version, keeps, always, never FROM views.archive WHERE account = $1`, o.Owner.String()).
+			Scan(&p.Version, &p.Default, &p.Always, &p.Never)
+	}
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("preferences of the archive of %s: %w", o.Owner, err)
+	}
+	return p, nil
 }
 
 func (r *Reader) end(ctx context.Context, o edge.ArchiveOwner, end int64, order string) (*edge.Archived, error) {

@@ -72,6 +72,16 @@ func same[A any](n int, a A) []A {
 	return all
 }
 
+// folded waits until what the asker wrote is folded, and what that caused is
+// in the log.
+func (p *places) folded(ctx context.Context, o edge.ArchiveOwner) error {
+	wrote := make(map[int32]int64, len(o.Wrote))
+	for partition, offset := range o.Wrote {
+		wrote[partition] = offset + 1
+	}
+	return p.until(ctx, wrote, folded)
+}
+
 const selectPlaces = `SELECT partition, least(p.next_offset, r.first), coalesce(h.next_offset, 0)
 FROM views.projected p
 LEFT JOIN run.history h USING (partition)
@@ -103,14 +113,10 @@ func (p *places) settled(ctx context.Context, o edge.ArchiveOwner, bound int64) 
 	if bound <= known {
 		return known, nil
 	}
-	wrote := make(map[int32]int64, len(o.Wrote))
-	for partition, offset := range o.Wrote {
-		wrote[partition] = offset + 1
-	}
 	// What the asker wrote elsewhere has its other half in the owner's history
 	// once it is folded; what is there then is withheld or not once that is
 	// folded; and what tells so is before the end as it is then.
-	if err := p.until(ctx, wrote, folded); err != nil {
+	if err := p.folded(ctx, o); err != nil {
 		return 0, err
 	}
 	end, err := p.end(ctx, o.Partition)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/rollcall/rollcall/edge"
+	"github.com/rollcall/rollcall/schema/archive"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 )
@@ -24,6 +25,7 @@ var NoArchive edge.Archive = new(Archive)
 type Archive struct {
 	mu      sync.Mutex
 	of      map[jid.Bare][]edge.Archived // by id
+	set     map[jid.Bare]*archive.Preferences
 	reading func(context.Context) error
 }
 
@@ -42,6 +44,13 @@ func (a *Archive) Add(owner jid.Bare, offset int64, e *event.Event) {
 	switch e.GetKind().(type) {
 	case *event.Event_AccountDeleted:
 		delete(a.of, owner)
+		delete(a.set, owner)
+		return
+	case *event.Event_ArchivePreferencesSet:
+		if a.set == nil {
+			a.set = make(map[jid.Bare]*archive.Preferences)
+		}
+		a.set[owner] = archive.Set(offset, e.GetArchivePreferencesSet())
 		return
 	case *event.Event_MessageWithheld:
 		gone := e.GetMessageWithheld().GetOffset()
@@ -80,6 +89,14 @@ func (a *Archive) Ends(ctx context.Context, o edge.ArchiveOwner) (first, last *e
 		return nil, nil, err
 	}
 	return &all[0], &all[len(all)-1], nil
+}
+
+// Preferences implements edge.Archive.
+func (a *Archive) Preferences(ctx context.Context, o edge.ArchiveOwner) (*archive.Preferences, error) {
+	_, err := a.read(ctx, o.Owner)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.set[o.Owner], err
 }
 
 // Page implements edge.Archive.

@@ -160,6 +160,8 @@ func (r *row) decode(e *event.Event) {
 	case *event.Event_PushDisabled:
 		p := k.PushDisabled
 		r.resource, r.peer, r.name, r.stanzaID = p.GetResource(), p.GetService(), p.GetNode(), p.GetRequestId()
+	case *event.Event_ArchivePreferencesSet:
+		r.resource, r.stanzaID = k.ArchivePreferencesSet.GetResource(), k.ArchivePreferencesSet.GetRequestId()
 	case *event.Event_StorageSet:
 		r.resource, r.name, r.stanzaID = k.StorageSet.GetResource(), k.StorageSet.GetName(), k.StorageSet.GetRequestId()
 	case *event.Event_EdgeLost:

@@ -63,6 +63,8 @@ func TestRowOfEachKind(t *testing.T) {
 			"node_deleted resource=r stanza_id=i1 name=mood"},
 		{&event.Event{Kind: &event.Event_StorageSet{StorageSet: &event.StorageSet{Name: "{a}b", RequestId: "i1", Resource: "r"}}},
 			"storage_set resource=r stanza_id=i1 name={a}b"},
+		{&event.Event{Kind: &event.Event_ArchivePreferencesSet{ArchivePreferencesSet: &event.ArchivePreferencesSet{Never: []string{"a@x"}, RequestId: "i1", Resource: "r"}}},
+			"archive_preferences_set resource=r stanza_id=i1"},
 		{&event.Event{Kind: &event.Event_PushEnabled{PushEnabled: &event.PushEnabled{Service: "p@x", Node: "n", Options: []byte("<x/>"), RequestId: "i1", Resource: "r"}}},
 			"push_enabled resource=r peer=p@x stanza_id=i1 name=n"},
 		{&event.Event{Kind: &event.Event_PushDisabled{PushDisabled: &event.PushDisabled{Service: "p@x", Node: "n", RequestId: "i1", Resource: "r"}}},

@@ -198,7 +198,12 @@ func (w *Writer) node(a jid.Bare, binding []byte, resource string) {
 	payload := []byte("<x xmlns='y'>" + fmt.Sprint(w.rand.Uint32()) + "</x>")
 	config := &event.NodeConfig{Access: event.Access(w.rand.IntN(4)), MaxItems: uint32(w.rand.IntN(4)), Transient: w.rand.IntN(8) == 0}
 	e := &event.Event{Binding: binding}
-	switch dice := w.rand.IntN(13); {
+	switch dice := w.rand.IntN(14); {
+	case dice == 13:
+		e.Kind = &event.Event_ArchivePreferencesSet{ArchivePreferencesSet: &event.ArchivePreferencesSet{
+			Default: event.ArchivePreferencesSet_Default(w.rand.IntN(4)), Always: []string{"c@x", "b@x/r"}[:w.rand.IntN(3)], Never: []string{"d@x"}[:w.rand.IntN(2)],
+			RequestId: "n9", Resource: resource,
+		}}
 	case dice == 12:
 		e.Kind = &event.Event_PushDisabled{PushDisabled: &event.PushDisabled{Service: "push.x", Node: []string{"", name}[w.rand.IntN(2)], RequestId: "n7", Resource: resource}}
 	case dice > 9:

@@ -7,8 +7,8 @@ import (
 	"github.com/rollcall/rollcall/schema/event"
 )
 
-// describeNode says in a line what an event says of nodes, storage and push
-// services, "" of any other event.
+// describeNode says in a line what an event says of nodes, storage, push
+// services and archives, "" of any other event.
 func describeNode(e *event.Event) string {
 	switch k := e.GetKind().(type) {
 	case *event.Event_NodeItemPublished:
@@ -24,6 +24,10 @@ func describeNode(e *event.Event) string {
 			return "purges " + k.NodeDeleted.GetNode()
 		}
 		return "deletes " + k.NodeDeleted.GetNode()
+	case *event.Event_ArchivePreferencesSet:
+		a := k.ArchivePreferencesSet
+		return fmt.Sprintf("has its archive keep %s, %d JIDs always, %d never",
+			strings.ToLower(strings.TrimPrefix(a.GetDefault().String(), "DEFAULT_")), len(a.GetAlways()), len(a.GetNever()))
 	case *event.Event_PushEnabled:
 		p := k.PushEnabled // its options may hold a secret
 		return join("enables push to "+p.GetService(), p.GetNode(), fmt.Sprintf("%d bytes", len(p.GetOptions())))

@@ -17,7 +17,9 @@ func TestDescribesNodes(t *testing.T) {
 		"deletes mood":                    {Kind: &event.Event_NodeDeleted{NodeDeleted: &event.NodeDeleted{Node: "mood"}}},
 		"keeps vcard: 4 bytes":            {Kind: &event.Event_StorageSet{StorageSet: &event.StorageSet{Space: event.StorageSet_SPACE_VCARD, Payload: []byte("<x/>")}}},
 		"enables push to p@x: n: 4 bytes": {Kind: &event.Event_PushEnabled{PushEnabled: &event.PushEnabled{Service: "p@x", Node: "n", Options: []byte("<x/>")}}},
-		"disables push to p@x":            {Kind: &event.Event_PushDisabled{PushDisabled: &event.PushDisabled{Service: "p@x"}}},
+		"has its archive keep roster, 1 JIDs always, 0 never": {Kind: &event.Event_ArchivePreferencesSet{ArchivePreferencesSet: &event.ArchivePreferencesSet{
+			Default: event.ArchivePreferencesSet_DEFAULT_ROSTER, Always: []string{"a@x"}}}},
+		"disables push to p@x": {Kind: &event.Event_PushDisabled{PushDisabled: &event.PushDisabled{Service: "p@x"}}},
 		"keeps private: {a}b: 0 bytes": {Kind: &event.Event_StorageSet{StorageSet: &event.StorageSet{
 			Space: event.StorageSet_SPACE_PRIVATE, Name: "{a}b"}}},
 	} {

@@ -131,6 +131,7 @@ func (r *Report) compare(o *Options, logged, live *store.Rows) {
 	compare(r, o, "push", logged.Push, live.Push, func(p store.PushRow) store.PushKey {
 		return store.PushKey{Account: p.Account, Service: p.Service, Node: p.Node}
 	})
+	compare(r, o, "archive", logged.Archive, live.Archive, func(a store.ArchiveRow) string { return a.Account })
 	compare(r, o, "refused", logged.Refused, live.Refused, func(f store.RefusedRow) store.RefusedRow { return f })
 	compare(r, o, "node", logged.Nodes, live.Nodes, func(n store.NodeRow) store.NodeKey { return store.NodeKey{Account: n.Account, Node: n.Node} })
 	compare(r, o, "node_item", logged.NodeItems, live.NodeItems, func(i store.NodeItemRow) store.NodeItemKey {

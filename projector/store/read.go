@@ -54,6 +54,7 @@ func ReadPartition(ctx context.Context, tx pgx.Tx, partition int32) (*Rows, erro
 	readInto(b, &hiddenTable, hiddenTable.all("views", mine), &r.Hidden, partition)
 	readInto(b, &refusedTable, refusedTable.all("views", mine), &r.Refused, partition)
 	readInto(b, &pushTable, pushTable.all("views", mine), &r.Push, partition)
+	readInto(b, &archiveTable, archiveTable.all("views", mine), &r.Archive, partition)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read partition %d: %w", partition, err)
 	}
@@ -76,6 +77,7 @@ func ReadStrays(ctx context.Context, tx pgx.Tx) (*Rows, error) {
 	readInto(b, &hiddenTable, hiddenTable.all("views", stray), &r.Hidden)
 	readInto(b, &refusedTable, refusedTable.all("views", stray), &r.Refused)
 	readInto(b, &pushTable, pushTable.all("views", stray), &r.Push)
+	readInto(b, &archiveTable, archiveTable.all("views", stray), &r.Archive)
 	if err := tx.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("read strays: %w", err)
 	}

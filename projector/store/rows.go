@@ -97,12 +97,13 @@ type Rows struct {
 	Hidden    []HiddenRow
 	Refused   []RefusedRow
 	Push      []PushRow
+	Archive   []ArchiveRow
 }
 
 // Len is the number of rows.
 func (r *Rows) Len() int {
 	return len(r.Accounts) + len(r.Items) + len(r.Resources) + len(r.Directed) + len(r.Inbox) + len(r.Ended) + len(r.Origins) +
-		len(r.Nodes) + len(r.NodeItems) + len(r.Storage) + len(r.Privacy) + len(r.Hidden) + len(r.Refused) + len(r.Push)
+		len(r.Nodes) + len(r.NodeItems) + len(r.Storage) + len(r.Privacy) + len(r.Hidden) + len(r.Refused) + len(r.Push) + len(r.Archive)
 }
 
 // Keys names rows to delete.
@@ -121,12 +122,13 @@ type Keys struct {
 	Hidden    []HiddenRow
 	Refused   []RefusedRow
 	Push      []PushKey
+	Archive   []string
 }
 
 // Len is the number of keys.
 func (k *Keys) Len() int {
 	return len(k.Accounts) + len(k.Items) + len(k.Resources) + len(k.Directed) + len(k.Inbox) + len(k.Ended) + len(k.Origins) +
-		len(k.Nodes) + len(k.NodeItems) + len(k.Storage) + len(k.Privacy) + len(k.Hidden) + len(k.Refused) + len(k.Push)
+		len(k.Nodes) + len(k.NodeItems) + len(k.Storage) + len(k.Privacy) + len(k.Hidden) + len(k.Refused) + len(k.Push) + len(k.Archive)
 }
 
 // clean gives s without what text in Postgres cannot hold. Everything else in

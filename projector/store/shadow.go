@@ -115,6 +115,7 @@ VALUES ($1, $2, $3, $4, now())`, at.Partition, at.Next, at.Marks, at.FoldVersion
 			func() error { return copyText(ctx, conn, Shadow+".hidden", &hiddenTable, rows.Hidden, "") },
 			func() error { return copyText(ctx, conn, Shadow+".refused", &refusedTable, rows.Refused, "") },
 			func() error { return copyText(ctx, conn, Shadow+".push", &pushTable, rows.Push, "") },
+			func() error { return copyText(ctx, conn, Shadow+".archive", &archiveTable, rows.Archive, "") },
 		} {
 			if err := fill(); err != nil {
 				return err
@@ -158,7 +159,7 @@ AND NOT EXISTS (SELECT FROM pg_class s WHERE s.relnamespace = '`+Shadow+`'::regn
 				return err
 			}
 		}
-		_, err = tx.Exec(ctx, `ANALYZE account, roster_item, resource, directed, ended, inbox, origins, node, node_item, storage, privacy, hidden, refused, push, projected`)
+		_, err = tx.Exec(ctx, `ANALYZE account, roster_item, resource, directed, ended, inbox, origins, node, node_item, storage, privacy, hidden, refused, push, archive, projected`)
 		return err
 	})
 	if err != nil {

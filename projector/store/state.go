@@ -58,6 +58,7 @@ func (u *Unit) Collect(s *account.State, partition int32) {
 	u.collectNodes(s)
 	u.collectPrivacy(s, partition)
 	u.collectPush(s)
+	u.collectArchive(s)
 	c.Reset()
 }
 
@@ -86,6 +87,7 @@ func (r *Rows) Add(s *account.State, partition int32) {
 	r.addNodes(s)
 	r.addPrivacy(s, partition)
 	r.addPush(s)
+	r.addArchive(s)
 }
 
 func accountRow(s *account.State, partition int32) AccountRow {
@@ -148,6 +150,7 @@ func (s *Store) Load(ctx context.Context, accounts []jid.Bare) (map[string]*acco
 	readInto(b, &hiddenTable, s.sql.loadHidden, &rows.Hidden, names)
 	readInto(b, &refusedTable, s.sql.loadRefused, &rows.Refused, names)
 	readInto(b, &pushTable, s.sql.loadPush, &rows.Push, names)
+	readInto(b, &archiveTable, s.sql.loadArchive, &rows.Archive, names)
 	if err := s.pool.SendBatch(ctx, b).Close(); err != nil {
 		return nil, fmt.Errorf("load %d accounts: %w", len(accounts), err)
 	}
@@ -224,6 +227,7 @@ func (r *Rows) fill(states map[string]*account.State) error {
 	r.fillEnded(states)
 	r.fillNodes(states)
 	r.fillPush(states)
+	r.fillArchive(states)
 	return r.fillPrivacy(states)
 }
 

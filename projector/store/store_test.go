@@ -49,6 +49,7 @@ func unit(n, round int, from, to int64) *Unit {
 		u.Put.Hidden = append(u.Put.Hidden, HiddenRow{name, "r" + text, text})
 		u.Put.Refused = append(u.Put.Refused, RefusedRow{name, "c" + text})
 		u.Put.Push = append(u.Put.Push, PushRow{name, "push.x", "n" + text, int64(i), "<x/>" + text})
+		u.Put.Archive = append(u.Put.Archive, ArchiveRow{name, int64(round), 3, clean(strings.ReplaceAll(text, "\n", "")), "a@localhost\nb@localhost/r r"})
 		u.Put.Storage = append(u.Put.Storage, StorageRow{name, 2, "{ns}" + text, int64(i), "<x/>" + text})
 	}
 	return u
@@ -100,6 +101,7 @@ func TestWritesAndReadsRows(t *testing.T) {
 			same(t, "hidden", got.Hidden, second.Put.Hidden)
 			same(t, "refused", got.Refused, second.Put.Refused)
 			same(t, "push", got.Push, second.Put.Push)
+			same(t, "archive", got.Archive, second.Put.Archive)
 			same(t, "storage", got.Storage, second.Put.Storage)
 
 			var last Unit

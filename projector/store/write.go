@@ -30,6 +30,7 @@ type statements struct {
 	removePrivacy, removeHidden, removeRefused                                string
 	loadPrivacy, loadHidden, loadRefused                                      string
 	putPush, removePush, loadPush                                             string
+	putArchive, removeArchive, loadArchive                                    string
 	fence, open, stands, ofEdge                                               string
 }
 
@@ -73,6 +74,9 @@ func statementsFor(schema string) statements {
 		putPush:         pushTable.upsert(schema),
 		removePush:      pushTable.remove(schema, 3),
 		loadPush:        pushTable.all(schema, named),
+		putArchive:      archiveTable.upsert(schema),
+		removeArchive:   archiveTable.remove(schema, 1),
+		loadArchive:     archiveTable.all(schema, named),
 		putStorage:      storageTable.upsert(schema),
 		removeNodes:     nodeTable.remove(schema, 2),
 		removeNodeItems: nodeItemTable.remove(schema, 3),
@@ -90,7 +94,7 @@ func statementsFor(schema string) statements {
 func (u *Unit) large() bool {
 	p := &u.Put
 	return max(len(p.Accounts), len(p.Items), len(p.Resources), len(p.Directed), len(p.Inbox),
-		len(p.Ended), len(p.Origins), len(p.Nodes), len(p.NodeItems), len(p.Storage), len(p.Privacy), len(p.Hidden), len(p.Refused), len(p.Push)) > copyAbove
+		len(p.Ended), len(p.Origins), len(p.Nodes), len(p.NodeItems), len(p.Storage), len(p.Privacy), len(p.Hidden), len(p.Refused), len(p.Push), len(p.Archive)) > copyAbove
 }
 
 func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
@@ -134,6 +138,9 @@ func (q *statements) queueRemove(b *pgx.Batch, k *Keys) {
 		b.Queue(q.removeHidden, hiddenTable.arrays(k.Hidden)...)
 	}
 	q.queueRemovePush(b, k.Push)
+	if len(k.Archive) > 0 {
+		b.Queue(q.removeArchive, k.Archive)
+	}
 	if len(k.Refused) > 0 {
 		b.Queue(q.removeRefused, refusedTable.arrays(k.Refused)...)
 	}
@@ -154,6 +161,7 @@ func (q *statements) queuePut(b *pgx.Batch, p *Rows) {
 	queueTable(b, &hiddenTable, q.putHidden, p.Hidden)
 	queueTable(b, &refusedTable, q.putRefused, p.Refused)
 	queueTable(b, &pushTable, q.putPush, p.Push)
+	queueTable(b, &archiveTable, q.putArchive, p.Archive)
 }
 
 func queueTable[R any](b *pgx.Batch, t *table[R], upsert string, rows []R) {
@@ -191,6 +199,7 @@ func (s *Store) commitLarge(ctx context.Context, u *Unit) error {
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &hiddenTable, q.putHidden, p.Hidden) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &refusedTable, q.putRefused, p.Refused) },
 			func() error { return copyOrQueue(ctx, tx, q.schema, b, &pushTable, q.putPush, p.Push) },
+			func() error { return copyOrQueue(ctx, tx, q.schema, b, &archiveTable, q.putArchive, p.Archive) },
 		} {
 			if err := put(); err != nil {
 				return err

@@ -89,6 +89,10 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 		f.privacyListChosen(k.PrivacyListChosen)
 	case *event.Event_VisibilityChanged:
 		f.visibilityChanged(k.VisibilityChanged)
+	case *event.Event_MessageSent:
+		f.messageSent(k.MessageSent)
+	case *event.Event_ArchivePreferencesSet:
+		f.archivePreferencesSet(k.ArchivePreferencesSet)
 	case *event.Event_PushEnabled:
 		f.pushEnabled(k.PushEnabled)
 	case *event.Event_PushDisabled:
@@ -103,7 +107,7 @@ func (s *State) Apply(offset int64, e *event.Event) []Reaction {
 	if was != nil || s.Privacy != nil {
 		f.policyChanged(was, before)
 	}
-	// AccountCreated of what exists, MessageSent, MessageWithheld: nothing more.
+	// AccountCreated of what exists, MessageWithheld: nothing more.
 	return f.reactions
 }
 
@@ -169,6 +173,7 @@ func (f *folding) accountDeleted() {
 	f.Changes.Origins = f.Changes.Origins || len(f.Origins) > 0
 	f.dropNodes()
 	f.dropPush()
+	f.Changes.Archive = f.Changes.Archive || f.Archive != nil
 	f.dropPrivacy()
 	f.Changes.Account = true
 	*f.State = State{Account: f.Account, Changes: f.Changes}

@@ -40,6 +40,7 @@ func (f *folding) messageAccepted(m *event.MessageAccepted) {
 			f.Origins = f.Origins.Note(origin, f.offset)
 			f.Changes.Origins = true
 		}
+		f.withholdUnwanted(msg, m.GetFrom())
 	default:
 		f.withhold(event.MessageWithheld_REASON_REFUSED, msg, m.GetFrom())
 	}

@@ -68,7 +68,7 @@ func anyLine(t *rapid.T) string {
 	if rapid.IntRange(0, 2).Draw(t, "node") == 0 {
 		id := rapid.SampledFrom([]string{" 1", " 2", " 3"}).Draw(t, "id")
 		return full + " " + rapid.SampledFrom([]string{"publishes mood" + id + " x", "publishes mood" + id + " y 2", "publishes tune" + id + " x transient",
-			"retracts mood" + id, "configures mood open 2", "deletes mood", "purges mood", "stores card x", "stores card", "enables push.x n", "disables push.x"}).Draw(t, "node")
+			"retracts mood" + id, "configures mood open 2", "deletes mood", "purges mood", "stores card x", "stores card", "enables push.x n", "disables push.x", "keeps roster always romeo", "keeps never", "keeps always"}).Draw(t, "node")
 	}
 	return who + " -> " + to + ": " + rapid.SampledFrom([]string{"subscribe", "subscribed", "unsubscribe", "unsubscribed"}).Draw(t, "verb")
 }
@@ -117,7 +117,7 @@ func equal(a, b *State) bool {
 	return a.Account == b.Account && a.Exists == b.Exists && a.Created == b.Created && a.CreatedAt.Equal(b.CreatedAt) &&
 		same(a.Roster, b.Roster) && same(a.Resources, b.Resources) && same(a.Inbox, b.Inbox) && same(a.Directed, b.Directed) &&
 		same(a.Ended, b.Ended) && same(a.Nodes, b.Nodes) && same(a.Storage, b.Storage) && same(a.Push, b.Push) && a.Departed == b.Departed &&
-		slices.Equal(a.Origins, b.Origins) &&
+		slices.Equal(a.Origins, b.Origins) && reflect.DeepEqual(a.Archive, b.Archive) &&
 		proto.Equal(a.Privacy.Proto(), b.Privacy.Proto()) && same(a.Hidden, b.Hidden) && same(a.Refused, b.Refused)
 }
 
@@ -221,6 +221,9 @@ func TestChangesNameEveryRow(t *testing.T) {
 				}
 				named(t, "refused", before.Refused, s.Refused, s.Changes.Refused)
 				named(t, "hidden", before.Hidden, s.Hidden, s.Changes.Hidden)
+				if before.Archive != s.Archive && !s.Changes.Archive {
+					t.Fatalf("%v: archive", r.e)
+				}
 				named(t, "push", before.Push, s.Push, s.Changes.Push)
 				named(t, "storage", before.Storage, s.Storage, s.Changes.Storage)
 			}

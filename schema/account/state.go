@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rollcall/rollcall/schema/archive"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/message"
@@ -56,6 +57,9 @@ type State struct {
 	Storage map[StorageKey]StorageEntry
 	// Push has the push services that hear of messages that wait.
 	Push map[push.Key]push.Registration
+	// Archive is what the account has set of which messages its archive keeps;
+	// nil of who has set nothing.
+	Archive *archive.Preferences
 	// Departed is the last end of its presence.
 	Departed Departure
 
@@ -103,14 +107,15 @@ type Changes struct {
 	Storage   map[StorageKey]struct{}
 	Push      map[push.Key]struct{}
 	Pushes    []Push // to be told
-	Privacy   bool   // or what is compiled of it
+	Archive   bool
+	Privacy   bool // or what is compiled of it
 	Hidden    map[Hidden]struct{}
 	Refused   map[jid.Bare]struct{}
 }
 
 // Empty tells that nothing was touched.
 func (c *Changes) Empty() bool {
-	return !c.Account && !c.Privacy && !c.Origins && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+len(c.Ended)+
+	return !c.Account && !c.Privacy && !c.Origins && !c.Archive && len(c.Items)+len(c.Resources)+len(c.Directed)+len(c.Inbox)+len(c.Ended)+
 		len(c.Nodes)+len(c.NodeItems)+len(c.Storage)+len(c.Push)+len(c.Pushes)+len(c.Hidden)+len(c.Refused) == 0
 }
 
@@ -127,7 +132,7 @@ func (c *Changes) Reset() {
 	clear(c.Storage)
 	clear(c.Push)
 	c.Pushes = c.Pushes[:0]
-	c.Privacy, c.Origins = false, false
+	c.Privacy, c.Origins, c.Archive = false, false, false
 	clear(c.Hidden)
 	clear(c.Refused)
 }

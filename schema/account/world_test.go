@@ -190,6 +190,9 @@ func (w *world) do(line string) ([]string, error) {
 			kind = pushEvent(resource, words[1], rest)
 		}
 		if kind == nil {
+			kind = archiveEvent(resource, words[1], rest)
+		}
+		if kind == nil {
 			return nil, fmt.Errorf("not understood: %q", line)
 		}
 		e.Kind = kind.Kind
@@ -289,6 +292,7 @@ func (w *world) changed(s *State) (lines []string) {
 	lines = append(lines, s.changedNodes(name)...)
 	lines = append(lines, s.changedPrivacy(name)...)
 	lines = append(lines, s.changedPush(name)...)
+	lines = append(lines, s.changedArchive(name)...)
 	s.Changes.Reset()
 	return lines
 }
@@ -314,6 +318,7 @@ func (w *world) show(key jid.Bare) []string {
 	}
 	s.touchNodes()
 	s.touchPush()
+	s.Changes.Archive = s.Archive != nil
 	s.touchPrivacy()
 	return w.changed(&s)
 }
