@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -161,10 +162,7 @@ func describe(e *event.Event) string {
 	case *event.Event_EdgeLost:
 		return fmt.Sprintf("edge %s/%d lost", k.EdgeLost.GetEdge(), k.EdgeLost.GetEpoch())
 	}
-	if text := describeNode(e); text != "" {
-		return text
-	}
-	return event.KindOf(e).String()
+	return cmp.Or(describeNode(e), describeChat(e), event.KindOf(e).String())
 }
 
 func verb(v event.Verb) string { return strings.ToLower(strings.TrimPrefix(v.String(), "VERB_")) }
