@@ -128,6 +128,20 @@ func TestArchive(t *testing.T) {
 	read(romeo, search("GRÜSSE morgen"), true, 1, "Bis morgen, schöne Grüße!")
 	read(romeo, search("word")+set("<max>2</max><before/>"), false, 7, "word 5", "word 6")
 
+	// What she does not want to be kept is heard, and is in his archive alone.
+	keep := func(byDefault string) {
+		t.Helper()
+		if st, err := juliet.ask("set", "<prefs xmlns='"+stanza.NSMAM+"' default='"+byDefault+"'/>"); err != nil || st.Type != "result" {
+			t.Fatalf("%v %v", st, err)
+		}
+	}
+	keep("never")
+	says("between us")
+	hears("between us")
+	read(romeo, set("<max>1</max><before/>"), false, 10, "between us")
+	read(juliet, set("<max>1</max><before/>"), false, 9, "Bis morgen, schöne Grüße!")
+	keep("always")
+
 	thaw := s.freeze(t, "clickhouse")
 	defer thaw()
 	refused := make(chan error, 1)

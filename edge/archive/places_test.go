@@ -2,7 +2,9 @@ package archive_test
 
 import (
 	"context"
+	"errors"
 	"net"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/archive"
+	preferences "github.com/rollcall/rollcall/schema/archive"
+	"github.com/rollcall/rollcall/schema/event"
 )
 
 // answers tells whether a query is answered as things stand, and by what.
@@ -216,4 +220,29 @@ func (g *gate) seen() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.writes
+}
+
+// TestPreferences: they are those that the asker set.
+func TestPreferences(t *testing.T) {
+	s := newStage(t)
+	o := all("a@x").ArchiveOwner
+	if p, err := s.reader.Preferences(t.Context(), o); p != nil || err != nil {
+		t.Errorf("%+v %v", p, err)
+	}
+	s.exec(`INSERT INTO views.archive VALUES ('a@x', 4, 3, '{b@x,c@x/r}', '{d@x}'), ('b@x', 5, 2, '{}', '{}')`)
+	want := &preferences.Preferences{Version: 4, Default: event.ArchivePreferencesSet_DEFAULT_ROSTER, Always: []string{"b@x", "c@x/r"}, Never: []string{"d@x"}}
+	if p, err := s.reader.Preferences(t.Context(), o); err != nil || !reflect.DeepEqual(p, want) {
+		t.Errorf("%+v %v", p, err)
+	}
+	s.at(partition, 5, 4, 0)
+	o.Wrote = map[int32]int64{partition: 4}
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if p, err := s.reader.Preferences(ctx, o); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("before it is folded: %+v %v", p, err)
+	}
+	s.at(partition, 5, 5, 0)
+	if _, err := s.reader.Preferences(t.Context(), o); err != nil {
+		t.Error(err)
+	}
 }
