@@ -46,10 +46,6 @@ func (s *streams) end(key string) {
 	}
 }
 
-// writeTime is how long a client may take for what is written at once, before
-// its stream is cut.
-const writeTime = 10 * time.Second
-
 // presenceEvent and messageEvent are the data of events of these names.
 type presenceEvent struct {
 	Account   string    `json:"account"`
@@ -107,7 +103,7 @@ func (s *Server) getEvents(w http.ResponseWriter, r *http.Request, c *call) erro
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("X-Accel-Buffering", "no") // proxies are to pass each event on
 	w.WriteHeader(http.StatusOK)
-	t := &teller{w: w, control: control}
+	t := &teller{w: w, control: control, patience: s.opts.Reads.Patience}
 	if from == nil {
 		for _, change := range present {
 			if err := t.presence(change, "", ""); err != nil {
@@ -255,9 +251,10 @@ func (s *Server) still(ctx context.Context, c *call) error {
 
 // A teller writes events.
 type teller struct {
-	w       http.ResponseWriter
-	control *http.ResponseController
-	buffer  bytes.Buffer
+	w        http.ResponseWriter
+	control  *http.ResponseController
+	patience time.Duration
+	buffer   bytes.Buffer
 }
 
 // tell writes a change with the position after it.
@@ -320,7 +317,7 @@ func (t *teller) flush() error {
 	if t.buffer.Len() == 0 {
 		return nil
 	}
-	_ = t.control.SetWriteDeadline(time.Now().Add(writeTime))
+	_ = t.control.SetWriteDeadline(time.Now().Add(t.patience))
 	_, err := t.buffer.WriteTo(t.w)
 	if err == nil {
 		err = t.control.Flush()

@@ -5,6 +5,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -388,6 +390,82 @@ func TestEventsOfARevokedKey(t *testing.T) {
 	h.until(func(s sent) bool { return s.name == "problem" && json.Unmarshal([]byte(s.data), &p) == nil })
 	if _, more := h.next(); more || p.Code != RevokedKey || p.Request == "" {
 		t.Errorf("more %v, %+v", more, p)
+	}
+}
+
+// A client that reads nothing is cut, so that its place is free again, and goes
+// on where it was.
+func TestEventsOfWhoDoesNotRead(t *testing.T) {
+	l := newLibrary(t, localtest.Kafka(t), false)
+	hub, _ := l.feed(feed.Options{MaxChanges: 10})
+	server := l.open(Reads{Feed: hub, Streams: 1, Patience: 20 * time.Millisecond})
+	conn, err := net.Dial("tcp", server.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(conn, "GET /v1/events?account=juliet@localhost HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", l.door.key)
+	head := make([]byte, 200) // the answer has begun
+	if _, err := io.ReadFull(conn, head); err != nil {
+		t.Fatal(err)
+	}
+	juliet := l.bind(eventlog.NewWriter(l.appender, "edge/e1/1", partitions), "juliet@localhost", "balcony", "e1")
+	free := func() bool {
+		r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/v1/events", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "Bearer "+l.door.key)
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	}
+	if free() {
+		t.Fatal("a stream that is open takes no place")
+	}
+	long := strings.Repeat("much ", 20_000)
+	said := 0
+	for deadline := time.Now().Add(time.Minute); !free(); said++ {
+		if time.Now().After(deadline) {
+			t.Fatalf("who does not read still has a stream, after %d changes", said)
+		}
+		juliet.available("balcony", fmt.Sprint(said, " ", long))
+	}
+	juliet.available("balcony", "end")
+
+	// What it did get ends with an id, after which all the rest comes.
+	text, _ := io.ReadAll(conn)
+	all := string(head) + string(text)
+	last, heard := "", -1
+	for event := range strings.SplitSeq(all[:strings.LastIndex(all, "\n\n")], "\n\n") {
+		_, id, _ := strings.Cut(event, "\nid: ")
+		if _, status, ok := strings.Cut(event, `"status":"`); ok && id != "" {
+			fmt.Sscan(status, &heard)
+		}
+		if id, _, _ = strings.Cut(id, "\n"); id != "" {
+			last = id
+		}
+	}
+	t.Logf("%d changes were said, it heard %d", said, heard+1)
+	again := l.hear(l.open(Reads{Feed: hub}).URL, "?account=juliet@localhost", last)
+	for _, s := range again.until(isMark("end")) {
+		var next int
+		if _, status, _ := strings.Cut(s.data, `"status":"`); status != "" {
+			fmt.Sscan(status, &next)
+		}
+		if next != heard+1 {
+			t.Fatalf("after %d comes %d", heard, next)
+		}
+		heard = next
+	}
+	if heard != said-1 {
+		t.Errorf("it heard up to %d, said were %d", heard, said)
 	}
 }
 

@@ -26,11 +26,13 @@ type Reads struct {
 
 	Streams   int           // of events, that a key may have open in this process; 10
 	Heartbeat time.Duration // after which a stream on which nothing came says where it stands; 15 s
+	Patience  time.Duration // that a stream's client may take for what is written at once, before it is cut; 10 s
 }
 
 func (o *Reads) check() {
 	setDefault(&o.Streams, 10)
 	setDefault(&o.Heartbeat, 15*time.Second)
+	setDefault(&o.Patience, 10*time.Second)
 }
 
 // readRoutes are those that only ask.
