@@ -115,7 +115,7 @@ func TestEvents(t *testing.T) {
 		t.Cleanup(c.cut)
 		return c
 	}
-	door := newService(t, s, "read:events", "read:presence")
+	door := newService(t, s, "read:events", "read:presence", "read:history", "messages:send")
 	both := follow(t, door, "")
 	<-both.opened
 	juliet, romeo := come("edge-1", "juliet"), come("edge-2", "romeo")
@@ -181,5 +181,32 @@ func TestEvents(t *testing.T) {
 	if status, answer := door.do(t, "GET", "/v1/stats", ""); status != 200 || answer["accounts"] != 2.0 {
 		t.Errorf("%d %v", status, answer)
 	}
+	asked(t, door, run.Domain)
 	s.stop(t)
+}
+
+// asked sends a message by the HTTP door and finds it in what the door answers.
+func asked(t *testing.T, door *service, domain string) {
+	t.Helper()
+	romeo := "/v1/accounts/" + url.PathEscape("romeo@"+domain)
+	status, sent := door.do(t, "POST", "/v1/messages", `{"to": ["romeo@`+domain+`"], "type": "chat", "body": "the gates are shut"}`)
+	if status != 200 {
+		t.Fatalf("%d %v", status, sent)
+	}
+	result := sent["results"].([]any)[0].(map[string]any)
+	wait := "?min_position=" + result["stanza_id"].(string)
+	status, history := door.do(t, "GET", romeo+"/history"+wait, "")
+	if messages, _ := history["messages"].([]any); status != 200 || len(messages) != 1 {
+		t.Fatalf("romeo's history: %d %v", status, history)
+	} else if m := messages[0].(map[string]any); m["id"] != result["stanza_id"] || m["body"] != "the gates are shut" || m["peer"] != domain || m["message"] != result["id"] {
+		t.Errorf("sent was %v, romeo has %v", result, m)
+	}
+	status, counters := door.do(t, "GET", romeo+"/counters"+wait, "")
+	if totals, _ := counters["totals"].(map[string]any); status != 200 || totals["messages_received"] != 1.0 || totals["logins"] != 1.0 || counters["unread"] != 1.0 {
+		t.Errorf("romeo's counters: %d %v", status, counters)
+	}
+	status, roster := door.do(t, "GET", romeo+"/roster"+wait, "")
+	if items, ok := roster["items"].([]any); status != 200 || !ok || len(items) != 0 || roster["position"] == "" {
+		t.Errorf("romeo's roster: %d %v", status, roster)
+	}
 }

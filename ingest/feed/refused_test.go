@@ -3,6 +3,7 @@ package feed_test
 import (
 	"context"
 	"errors"
+	"maps"
 	"strings"
 	"testing"
 
@@ -31,6 +32,22 @@ func TestParseVector(t *testing.T) {
 			t.Errorf("%.20q is read as %v", text, v)
 		}
 	}
+}
+
+func FuzzParseVector(f *testing.F) {
+	for _, text := range []string{"0:-1", "0:1,1:2.5,3:-1", "3:9223372036854775806", "1:01", ":", "0:1."} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		v, err := feed.ParseVector(text, 8)
+		if err != nil {
+			return
+		}
+		again, err := feed.ParseVector(v.String(), 8)
+		if err != nil || !maps.Equal(v, again) {
+			t.Errorf("%q is read as %v, which is read as %v, %v", text, v, again, err)
+		}
+	})
 }
 
 // What is asked of a stream and cannot be is told apart.
