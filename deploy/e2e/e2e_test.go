@@ -66,6 +66,7 @@ func drive(t *testing.T, kafka string, o outage) {
 	}
 	step("two contacts on two edges", w.twoContacts)
 	step("copies on two edges", w.carbons)
+	step("sent again after a cut", w.sentAgain)
 	step("nothing leaks", w.nothingLeaks)
 	step("everybody speaks", func(t *testing.T) {
 		w.busyUntil(t, 5, func() {})
