@@ -356,6 +356,15 @@ func TestComponentMessageIsStored(t *testing.T) {
 	t.Error("no event")
 }
 
+// Nobody takes the server's own domain over.
+func TestComponentOfTheServersDomain(t *testing.T) {
+	h := edgetest.NewHouse("example.com", 1)
+	defer h.Close()
+	if _, err := h.Open(edge.Options{Components: edge.ComponentOptions{Secrets: map[string]string{"example.com": "x"}}}); err == nil {
+		t.Error("taken")
+	}
+}
+
 // Without components there is nothing of them.
 func TestNoComponents(t *testing.T) {
 	p := newPlay(t, edge.Options{})

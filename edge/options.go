@@ -239,6 +239,9 @@ func (o *Options) check() error {
 	case o.HardOutbound < o.SoftOutbound:
 		return fmt.Errorf("edge: HardOutbound %d < SoftOutbound %d", o.HardOutbound, o.SoftOutbound)
 	}
+	if _, own := o.Components.Secrets[o.Domain]; own {
+		return fmt.Errorf("edge: a component cannot serve %s itself", o.Domain)
+	}
 	for _, l := range o.Listen {
 		switch {
 		case l.Web && l.Direct && o.Stream.TLS == nil:
