@@ -96,6 +96,7 @@ func (s *Server) join(c *component) {
 	if older != nil {
 		older.end(connectedAgain())
 	}
+	s.pusher.soon()
 	s.mu.Lock()
 	stopping := s.stopping
 	s.mu.Unlock()

@@ -25,9 +25,11 @@ type pusher struct {
 	server  *Server
 	opts    *PushOptions
 	metrics pushMetrics
+	hurry   chan struct{} // holds one token while there is a reason not to wait
 
 	mu       sync.Mutex
 	flying   map[string]flying // by the id of the request
+	full     bool              // more may be due than what was taken
 	settled  []SettledPush     // not written yet
 	sleeping []Asleep          // not noted yet
 	expired  time.Time         // when what is too old was ended
@@ -70,7 +72,7 @@ func (m *pushMetrics) count(outcome string, n int) {
 }
 
 func newPusher(s *Server) *pusher {
-	return &pusher{server: s, opts: &s.opts.Push, metrics: newPushMetrics(s.opts.Registry), flying: make(map[string]flying)}
+	return &pusher{server: s, opts: &s.opts.Push, metrics: newPushMetrics(s.opts.Registry), flying: make(map[string]flying), hurry: make(chan struct{}, 1)}
 }
 
 // How often what is too old is ended, and what waits is counted.
@@ -89,14 +91,24 @@ func (p *pusher) run(ctx context.Context) {
 		case <-ctx.Done():
 			p.write(context.WithoutCancel(ctx)) // what is answered need not be sent again
 			return
-		case now := <-t.C:
-			p.late(now)
-			p.note(ctx, now)
-			if p.write(ctx) {
-				p.send(ctx, now)
-			}
-			p.housekeep(ctx, now)
+		case <-p.hurry:
+		case <-t.C:
 		}
+		now := time.Now()
+		p.late(now)
+		p.note(ctx, now)
+		if p.write(ctx) {
+			p.send(ctx, now)
+		}
+		p.housekeep(ctx, now)
+	}
+}
+
+// soon has run look at once what is to be done.
+func (p *pusher) soon() {
+	select {
+	case p.hurry <- struct{}{}:
+	default:
 	}
 }
 
@@ -124,6 +136,9 @@ func (p *pusher) send(ctx context.Context, now time.Time) {
 		}
 		return
 	}
+	p.mu.Lock()
+	p.full = len(due) == room
+	p.mu.Unlock()
 	for i := range due {
 		p.publish(&due[i], now)
 	}
@@ -198,9 +213,13 @@ func (p *pusher) answered(st *stanza.Stanza) {
 	if ok {
 		delete(p.flying, st.ID)
 	}
+	next := ok && p.full && len(p.flying) <= p.opts.MaxFlying/2
 	p.mu.Unlock()
 	if !ok {
 		return
+	}
+	if next {
+		defer p.soon()
 	}
 	if st.Type == "result" {
 		p.metrics.count("acknowledged", 1)

@@ -224,6 +224,7 @@ func TestPush(t *testing.T) {
 		p.romeo("one")
 		first := p.publishes(c)
 		c.Conn.Close()
+		edgetest.WaitFor(t, "its edge knows that it is gone", func() bool { return p.house.Holder(componentDomain) == "" })
 		p.house.Unclaim()
 		c = p.connectsUnread(e2)
 		if second := p.publishes(c); second != first {
@@ -328,6 +329,28 @@ func TestPush(t *testing.T) {
 		p.romeo("one")
 		p.outcomes("failed", 1)
 		p.noPushes()
+	})
+	t.Run("what waits is told as fast as it is answered", func(t *testing.T) {
+		o := pushEdge("e1")
+		o.Push.Every, o.Push.MaxFlying = time.Hour, 2
+		p := newPlay(t, o)
+		p.online("romeo/orchard")
+		names := []string{"a", "b", "c", "d", "e"}
+		for _, name := range names {
+			p.online(name + "/r")
+			p.send(name+"/r", enable("e", "jid='push.example.com' node='n'/>"))
+			p.until(name+"/r", "iq type=result id=e")
+			if err := p.clients[name+"/r"].Close(); err != nil {
+				t.Fatal(err)
+			}
+			p.send("romeo/orchard", "<message type='chat' to='"+name+"@example.com'><body>hi</body></message>")
+		}
+		p.heard("romeo/orchard")
+		c := p.connectsUnread(p.edge)
+		for range names {
+			p.says(c, result(p.publishes(c)))
+		}
+		p.outcomes("acknowledged", len(names))
 	})
 	t.Run("an answer of another is none", func(t *testing.T) {
 		p := newPlay(t, pushEdge("e1"))

@@ -46,6 +46,17 @@ func (h *House) holder(domain string) (newest *door, since int64) {
 	return newest, since
 }
 
+// Holder gives the id of the edge that a component is connected to, empty if
+// there is none.
+func (h *House) Holder(domain string) string {
+	h.stateMu.Lock()
+	defer h.stateMu.Unlock()
+	if d, _ := h.holder(domain); d != nil {
+		return d.id
+	}
+	return ""
+}
+
 // toComponent sends a stanza on that is for a component, or refuses what only
 // a component takes; it tells whether it was one of these.
 func (d *door) toComponent(iq *wire.Iq) bool {
