@@ -40,6 +40,8 @@ type History struct {
 	changed    chan struct{} // closed when that changes
 	trouble    error         // why nothing moves
 
+	sweepAtOnce int // messages whose contents one mutation takes out
+
 	// Tests only: called after a step with its name; an error is the step's.
 	fault func(step string) error
 }
@@ -59,7 +61,10 @@ func New(o Options) (*History, error) {
 		sink:    sink{o.ClickHouse, m.deleted},
 		intake:  newIntake(o.MaxBytes),
 		changed: make(chan struct{}),
-		fault:   func(string) error { return nil },
+
+		sweepAtOnce: sweepAtOnce,
+
+		fault: func(string) error { return nil },
 	}, nil
 }
 

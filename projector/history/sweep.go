@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,8 +22,9 @@ import (
 // changes nothing: two writers, or one that died before it noted how far it
 // came, do no harm.
 
-// sweepAtOnce bounds the messages of one mutation.
-const sweepAtOnce = 500
+// sweepAtOnce bounds the messages of one mutation: what it writes in place of
+// theirs is in its text, about 500 bytes each.
+const sweepAtOnce = 5000
 
 // sweepAll takes out what is withheld of the assigned partitions until ctx ends.
 func (h *History) sweepAll(ctx context.Context) error {
@@ -68,64 +70,57 @@ func (h *History) sweep(ctx context.Context, partition int32) error {
 // it, and gives up to where that was.
 func (h *History) sweepSome(ctx context.Context, partition int32, from, to int64) (until int64, err error) {
 	conn := h.options.ClickHouse
-	type named struct {
-		Owner  string `ch:"owner"`
-		ID     uint64 `ch:"id"`
-		Offset uint64 `ch:"offset"`
-	}
-	var some []named
-	err = conn.Select(ctx, &some, `SELECT owner, id, offset FROM withheld
-WHERE partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?`, partition, uint64(from), uint64(to), uint64(sweepAtOnce))
-	if err != nil || len(some) == 0 {
+	var named, last uint64
+	var database string // a mutation is done later, by the server itself
+	err = conn.QueryRow(ctx, `SELECT count(), max(offset), currentDatabase() FROM (SELECT offset FROM withheld
+WHERE partition = ? AND offset >= ? AND offset < ? ORDER BY offset LIMIT ?)`, partition, uint64(from), uint64(to), uint64(h.sweepAtOnce)).Scan(&named, &last, &database)
+	if err != nil || named == 0 {
 		return to, err
 	}
-	if until = to; len(some) == sweepAtOnce {
-		until = int64(some[len(some)-1].Offset) + 1
+	if until = to; named == uint64(h.sweepAtOnce) {
+		until = int64(last) + 1
 	}
-	keys := make([]clickhouse.GroupSet, len(some))
-	for i, n := range some {
-		keys[i] = clickhouse.GroupSet{Value: []any{n.Owner, n.ID}}
-	}
-	rows, err := conn.Query(ctx, `SELECT account, offset, raw FROM events WHERE (account, offset) IN (?) AND archived`, keys)
+	some := fmt.Sprintf("(SELECT owner, id FROM `%s`.withheld WHERE partition = %d AND offset >= %d AND offset < %d)", database, partition, from, until)
+	rows, err := conn.Query(ctx, "SELECT offset, raw FROM events WHERE (account, offset) IN "+some+" AND archived")
 	if err != nil {
 		return from, err
 	}
 	defer rows.Close()
 	var offsets, stripped []string
-	var found []clickhouse.GroupSet
 	for rows.Next() {
-		var account string
 		var offset uint64
 		var raw []byte
-		if err := rows.Scan(&account, &offset, &raw); err != nil {
+		if err := rows.Scan(&offset, &raw); err != nil {
 			return from, err
 		}
 		e, err := event.Decode(raw)
 		if err != nil || message(e) == nil {
 			continue // none of ours: MessageWithheld names only messages
 		}
-		found = append(found, clickhouse.GroupSet{Value: []any{account, offset}})
-		offsets = append(offsets, fmt.Sprintf("toUInt64(%d)", offset))
-		stripped = append(stripped, "unhex('"+hex.EncodeToString([]byte(withoutContent(e)))+"')")
+		offsets = append(offsets, strconv.FormatUint(offset, 10))
+		stripped = append(stripped, hex.EncodeToString([]byte(withoutContent(e))))
 	}
 	if err := rows.Err(); err != nil {
 		return from, err
 	}
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
-		"mutations_sync": 0, "lightweight_deletes_sync": 0, "max_query_size": 16 << 20,
+		"mutations_sync": 0, "lightweight_deletes_sync": 0, "max_query_size": 64 << 20,
 	}))
-	if err := conn.Exec(ctx, `DELETE FROM chat_log WHERE (owner, id) IN (?)`, keys); err != nil {
+	if err := conn.Exec(ctx, "DELETE FROM chat_log WHERE (owner, id) IN "+some); err != nil {
 		return from, err
 	}
-	if len(found) == 0 {
+	if len(offsets) == 0 {
 		return until, nil
 	}
-	// All are of one partition, so that an offset names one of them.
-	err = conn.Exec(ctx, `ALTER TABLE events UPDATE archived = false, body = '',
-raw = transform(offset, [`+strings.Join(offsets, ",")+`], [`+strings.Join(stripped, ",")+`], raw) WHERE (account, offset) IN (?)`, found)
+	// All are of one partition, so that an offset names one of them. Lists in
+	// text: a literal of each would be too much for the parser.
+	err = conn.Exec(ctx, "ALTER TABLE events UPDATE archived = false, body = '', raw = transform(offset, "+
+		"arrayMap(o -> toUInt64(o), splitByChar(',', '"+strings.Join(offsets, ",")+"')), "+
+		"arrayMap(r -> unhex(r), splitByChar(',', '"+strings.Join(stripped, ",")+"')), raw) "+
+		"WHERE (account, offset) IN "+some+" AND kind IN ('message_accepted', 'message_sent')")
 	if err != nil {
 		return from, err
 	}
-	h.metrics.swept.Add(float64(len(found)))
+	h.metrics.swept.Add(float64(len(offsets)))
 	return until, nil
 }

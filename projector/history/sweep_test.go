@@ -25,7 +25,7 @@ func TestWithheldContentsAreTakenOut(t *testing.T) {
 		b.log.event(t, account, noon, &event.Event{Kind: &event.Event_MessageWithheld{MessageWithheld: &event.MessageWithheld{
 			Offset: offset, Reason: reason, MessageAt: noon.UnixMicro(), Peer: "x@rollcall.example/y"}}})
 	}
-	const many = sweepAtOnce + 20
+	const many = 520 // more than one mutation takes here
 	say("stays")
 	for range many {
 		withhold(romeo, say("secret"), event.MessageWithheld_REASON_REFUSED)
@@ -36,7 +36,9 @@ func TestWithheldContentsAreTakenOut(t *testing.T) {
 	withhold(juliet, sent+1, event.MessageWithheld_REASON_PREFERENCES) // names no message
 
 	sweeping := func(o *Options) { o.SweepEvery, o.MaxRows = 5*time.Millisecond, 0 }
-	stop := b.running(b.writer(sweeping))
+	h := b.writer(sweeping)
+	h.sweepAtOnce = 500
+	stop := b.running(h)
 	b.archived(b.log.ends())
 	b.until("SELECT toString(arraySort(groupUniqArray(body))) FROM archive", "['stays','stays too']")
 	b.until("SELECT toString(countIf(position(raw, 'secret') > 0)) FROM events", "0")
