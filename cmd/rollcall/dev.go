@@ -245,6 +245,9 @@ func (d *dev) serve(ctx context.Context) error {
 				continue
 			}
 			d.say(p.Name, "clients of the web connect to wss://"+p.Listen["https"]+edge.WebSocketPath)
+			if at := p.Listen["components"]; at != "" {
+				d.say(p.Name, "components connect to "+at)
+			}
 		}
 		d.print.Lock()
 		fmt.Fprintln(d.out, "ready")

@@ -17,11 +17,11 @@ import (
 
 // A queue is a Store with what the projector has written.
 type queue struct {
-	t *testing.T
+	t testing.TB
 	*Store
 }
 
-func opened(t *testing.T) *queue {
+func opened(t testing.TB) *queue {
 	url := localtest.Postgres(t)
 	if err := postgres.Migrate(t.Context(), url); err != nil {
 		t.Fatal(err)
