@@ -17,7 +17,7 @@ import (
 	"github.com/rollcall/rollcall/schema/jid"
 )
 
-// NoArchive, as an edge's Archive, has it open without one.
+// NoArchive as an edge's Archive has it open without one.
 var NoArchive edge.Archive = new(Archive)
 
 // Archive is an edge.Archive in memory, the house's. What it has of an owner is
