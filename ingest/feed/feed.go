@@ -255,6 +255,9 @@ func (h *Hub) stop() {
 	close(h.stopped)
 	for _, p := range h.partitions {
 		p.mu.Lock()
+		if p.broken == nil { // for who joins from now on
+			p.broken = errors.New("the log is read no more")
+		}
 		p.over(ErrStopped)
 		p.mu.Unlock()
 	}
@@ -317,11 +320,15 @@ func (h *Hub) await(ctx context.Context) error {
 	defer cancel()
 	select {
 	case <-h.loaded:
-		return nil
 	case <-h.stopped:
-		return ErrStopped
 	case <-wait.Done():
 		return errors.Join(ErrStarting, ctx.Err())
+	}
+	select { // it may have been both
+	case <-h.stopped:
+		return ErrStopped
+	default:
+		return nil
 	}
 }
 

@@ -93,6 +93,16 @@ func TestWhatEveryRouteRefuses(t *testing.T) {
 			try(slow, fast, r.example()+"?unheard=of", text, 400, UnknownParameter)
 			try(slow, fast, r.example(), text, 429, RateLimited)
 			try(lost, key, r.example(), text, 503, Unavailable)
+			if strings.Contains(r.path, "{jid}") {
+				at := func(jid string) string { return strings.ReplaceAll(r.path, "{jid}", jid) }
+				for _, bad := range []string{"@localhost", "localhost", "juliet@localhost%2Fbalcony"} {
+					try(d, key, at(bad), text, 422, BadJID)
+				}
+				try(d, key, at("juliet@example.com"), text, 403, DomainNotAllowed)
+				if r.scope == ReadPresence { // what is read in Postgres
+					try(d, key, at("nobody@localhost"), text, 404, NotFound)
+				}
+			}
 			if r.body {
 				try(d, key, r.example(), text, 415, UnsupportedMediaType, "Content-Type", "text/xml")
 				try(d, key, r.example(), `"`+strings.Repeat("x", 1<<20)+`"`, 413, BodyTooLarge)
