@@ -182,6 +182,7 @@ func TestEvents(t *testing.T) {
 		t.Errorf("%d %v", status, answer)
 	}
 	asked(t, door, run.Domain)
+	schemathesis(t, s)
 	s.stop(t)
 }
 
