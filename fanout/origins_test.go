@@ -1,10 +1,12 @@
 package fanout_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/rollcall/rollcall/schema/event"
+	"github.com/rollcall/rollcall/schema/topic"
 )
 
 // say sends a chat message under an origin id, of which at most so many may wait.
@@ -118,4 +120,33 @@ func TestFullInboxes(t *testing.T) {
 	w.say(juliet, "three", "", 2)
 	e.hears("message three")
 	e.got("old", "one", "two", "three")
+}
+
+// nobodyGotMore wants no edge to have been sent what the fold refused or dropped
+// as a copy.
+func (w *world) nobodyGotMore(edges []*edge) {
+	w.t.Helper()
+	withheld := make(map[string]bool)
+	w.log.mu.Lock()
+	for _, records := range w.log.records[topic.Account] {
+		for _, r := range records {
+			e, err := event.Decode(r.Value)
+			if err != nil {
+				continue
+			}
+			if m := e.GetMessageWithheld(); m != nil {
+				withheld[fmt.Sprint(string(r.Key), " ", m.GetOffset())] = true
+			}
+		}
+	}
+	w.log.mu.Unlock()
+	for _, e := range edges {
+		e.mu.Lock()
+		for _, m := range e.messages {
+			if at := fmt.Sprint(m.GetAccount(), " ", m.GetOffset()); withheld[at] {
+				w.t.Errorf("%s was sent %s, which the fold did not take", e.id, at)
+			}
+		}
+		e.mu.Unlock()
+	}
 }

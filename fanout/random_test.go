@@ -84,6 +84,7 @@ func (c *chaos) run(t *testing.T, steps int) {
 	if len(truth) == 0 {
 		t.Error("nothing happened")
 	}
+	c.nobodyGotMore(c.edges)
 }
 
 // differs says in what the edge differs from the fold; nothing if in nothing.
@@ -162,8 +163,12 @@ func (c *chaos) step() {
 		if to := c.name(); to != s.account {
 			s.subscription(event.Verb(1+c.IntN(4)), to)
 		}
-	case n < 72:
+	case n < 68:
 		c.message(c.name(), []string{"", "a"}[c.IntN(2)], fmt.Sprint(n))
+	case n < 72: // some come again
+		for range 6 {
+			c.say(c.names[c.IntN(3)], fmt.Sprint(n), []string{"o1", "o2", "o3", "o4"}[c.IntN(4)], uint32(4+c.IntN(2)))
+		}
 	case n < 77:
 		c.copy()
 	case n < 85:
