@@ -44,5 +44,6 @@ func Compose(children []byte, t event.MessageType, maxBytes int) (*event.Message
 		Type: t, Body: st.Message().Body, Payload: inner,
 		Storable: message.Storable(message.Type(t), content),
 		Copies:   event.Copies(message.Copied(message.Type(t), content)),
+		Archive:  archiveOf(t, content),
 	}, nil
 }

@@ -13,10 +13,10 @@ func TestCompose(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if m.Body != "5 < 6" || string(m.Payload) != `<body>5 &lt; 6</body><x xmlns='urn:x' a='1'/>` || !m.Storable || m.Copies != event.Copies_COPIES_ALL || m.Type != chat {
+	if m.Body != "5 < 6" || string(m.Payload) != `<body>5 &lt; 6</body><x xmlns='urn:x' a='1'/>` || !m.Storable || m.Copies != event.Copies_COPIES_ALL || m.Archive != event.Archive_ARCHIVE_YES || m.Type != chat {
 		t.Errorf("%v", m)
 	}
-	if m, err := Compose([]byte(`<body>x</body><no-store xmlns='urn:xmpp:hints'/>`), chat, 1000); err != nil || m.Storable {
+	if m, err := Compose([]byte(`<body>x</body><no-store xmlns='urn:xmpp:hints'/>`), chat, 1000); err != nil || m.Storable || m.Archive != event.Archive_ARCHIVE_NO {
 		t.Errorf("no-store: %v, %v", m, err)
 	}
 	for children, says := range map[string]string{

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"github.com/rollcall/rollcall/edge/stanza"
+	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/message"
 )
@@ -61,6 +62,14 @@ func contentOf(inner []byte) (c message.Content, claims bool) {
 		}
 	}
 	return c, claims
+}
+
+// archiveOf tells whether archives may keep a message.
+func archiveOf(t event.MessageType, c message.Content) event.Archive {
+	if message.Archivable(message.Type(t), c) {
+		return event.Archive_ARCHIVE_YES
+	}
+	return event.Archive_ARCHIVE_NO
 }
 
 // mayNotSay tells that a client says something which this server alone may

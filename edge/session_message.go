@@ -78,16 +78,12 @@ func messageOf(st *stanza.Stanza, inner []byte, content message.Content) (*event
 	}
 	m := st.Message()
 	kind := messageTypes[m.Type]
-	msg := &event.Message{
+	return &event.Message{
 		Type: kind, Id: st.ID, Lang: st.Lang, Body: m.Body, Payload: inner,
 		Storable: message.Storable(message.Type(kind), content),
 		Copies:   event.Copies(message.Copied(message.Type(kind), content)),
-		OriginId: content.OriginID, Archive: event.Archive_ARCHIVE_NO,
-	}
-	if message.Archivable(message.Type(kind), content) {
-		msg.Archive = event.Archive_ARCHIVE_YES
-	}
-	return msg, nil
+		OriginId: content.OriginID, Archive: archiveOf(kind, content),
+	}, nil
 }
 
 // deliverMessage gives the sessions of the account a message that was routed
