@@ -391,8 +391,9 @@ func TestMetrics(t *testing.T) {
 		}
 		got := make(map[string]float64)
 		for _, f := range families {
-			m := f.GetMetric()[0]
-			got[f.GetName()] = m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			for _, m := range f.GetMetric() { // one for each reason of a failure
+				got[f.GetName()] += m.GetCounter().GetValue() + m.GetGauge().GetValue() + float64(m.GetHistogram().GetSampleCount())
+			}
 		}
 		if got["rollcall_eventlog_append_seconds"] != 3 || got["rollcall_eventlog_append_failures_total"] != 1 || got["rollcall_eventlog_queued_bytes"] != 0 {
 			t.Errorf("got %v", got)
