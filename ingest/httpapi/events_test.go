@@ -405,9 +405,6 @@ func TestEventsOfWhoDoesNotRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	if err := conn.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
-		t.Fatal(err)
-	}
 	fmt.Fprintf(conn, "GET /v1/events?account=juliet@localhost HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %s\r\n\r\n", l.door.key)
 	head := make([]byte, 200) // the answer has begun
 	if _, err := io.ReadFull(conn, head); err != nil {
