@@ -184,6 +184,13 @@ func TestABroadcastThatIsBrokenOff(t *testing.T) {
 			}
 			return d.batch(t.Context(), id, p, m)
 		}, 4},
+		{"with half a batch appended, and cancelled", true, func(d *door, id uuid.UUID, p *progress, m *event.MessageAccepted) error {
+			if err := d.advance(t.Context(), id, p); err != nil {
+				return err
+			}
+			p.pending = p.sent + 2
+			return d.batch(t.Context(), id, p, m)
+		}, 4},
 		{"before anything, and cancelled", true, nil, 0},
 	} {
 		t.Run(x.name, func(t *testing.T) {
