@@ -22,7 +22,7 @@ import (
 type service struct{ base, key string }
 
 // newService makes a key by the command line.
-func newService(t *testing.T, s *stack, scopes ...string) *service {
+func newService(t testing.TB, s *stack, scopes ...string) *service {
 	t.Helper()
 	said, err := s.rollcall(t, append([]string{"apikey", "add", "--name", t.Name()}, scopes...)...)
 	if err != nil || !strings.HasPrefix(said, "rk_") {

@@ -64,7 +64,7 @@ type part struct {
 
 // newStack gives a directory for a stack that is not started yet. The
 // directory goes when the test has passed.
-func newStack(t *testing.T, kafka string) *stack {
+func newStack(t testing.TB, kafka string) *stack {
 	t.Helper()
 	wanted, err := os.MkdirTemp("", "rollcall-e2e-"+kafka)
 	if err != nil {
@@ -98,7 +98,7 @@ var basesTaken sync.Map
 // freePortBase gives a port that is free on both edges' addresses, as are the
 // others that an edge takes: direct TLS, HTTP and HTTPS. Bases lie apart by
 // more than these do, and below the ports that engines choose from.
-func freePortBase(t *testing.T) int {
+func freePortBase(t testing.TB) int {
 	t.Helper()
 	for range 1000 {
 		base := 10000 + 300*rand.IntN(32)
@@ -125,7 +125,7 @@ func freePortBase(t *testing.T) int {
 }
 
 // start runs `rollcall dev` and returns when it says that it is ready.
-func (s *stack) start(t *testing.T) {
+func (s *stack) start(t testing.TB) {
 	t.Helper()
 	began := time.Now()
 	args := []string{"dev", "--data", s.dir, "--port-base", strconv.Itoa(s.base),
@@ -256,7 +256,7 @@ func (r *runFile) pids() map[string]int {
 }
 
 // stop sends SIGTERM and waits until the process has ended.
-func (s *stack) stop(t *testing.T) {
+func (s *stack) stop(t testing.TB) {
 	t.Helper()
 	began := time.Now()
 	s.cmd.Process.Signal(syscall.SIGTERM)
@@ -291,7 +291,7 @@ func (s *stack) kill() {
 }
 
 // rollcall runs another command of the binary against the stack's engines.
-func (s *stack) rollcall(t *testing.T, args ...string) (string, error) {
+func (s *stack) rollcall(t testing.TB, args ...string) (string, error) {
 	t.Helper()
 	r := s.run(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
