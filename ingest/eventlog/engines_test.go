@@ -35,6 +35,7 @@ func TestOnEngines(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		began := time.Now()
 		a := appender(t, Options{Brokers: brokers})
 		tailed := readerOf(t, brokers, first)
 		answers := newCollector()
@@ -54,6 +55,22 @@ func TestOnEngines(t *testing.T) {
 				other := stored[p][f.Offset]
 				if f.Offset != first[p]+int64(i) || string(f.Value) != number(i) || string(other.Value) != number(i) {
 					t.Fatalf("partition %d: the tail has %d %s, another client %s", p, f.Offset, f.Value, other.Value)
+				}
+			}
+		}
+
+		// By time: all of it from before it began, nothing from after it ended.
+		for _, x := range []struct {
+			at   time.Time
+			more int64
+		}{{began, 0}, {time.Now().Add(time.Hour), each}} {
+			offsets, err := admin.At(ctx, topic.Account, x.at)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for p := range int32(writers) {
+				if offsets[p] != first[p]+x.more {
+					t.Errorf("at %v partition %d: %d, it began at %d", x.at, p, offsets[p], first[p])
 				}
 			}
 		}
