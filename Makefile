@@ -10,7 +10,7 @@ LDFLAGS    := -s -w -X main.version=$(VERSION)
 FUZZTIME   ?= 10s
 BENCHCOUNT ?= 10
 
-.PHONY: all build setup clients demo test lint generate bench fuzz race clean
+.PHONY: all build setup clients demo test lint generate bench bench-archive fuzz race clean
 
 all: build test
 
@@ -41,6 +41,9 @@ bench: setup ## ten runs of every benchmark, into out/bench.txt
 	@mkdir -p out
 	go test -run '^$$' -bench . -benchmem -count $(BENCHCOUNT) -timeout 3h ./... | tee out/bench.txt
 	go tool benchstat out/bench.txt
+
+bench-archive: setup ## pages, search and counters over 20 million generated events
+	go test ./edge/archive -run '^$$' -bench Generated -benchtime 200x -archive.records 20000000 -timeout 2h
 
 fuzz: ## every fuzz target for FUZZTIME
 	@set -e; for p in $$(go list ./...); do \
