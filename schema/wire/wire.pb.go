@@ -28,6 +28,8 @@ const (
 type Iq_Kind int32
 
 const (
+	// What says nothing is an iq, as it was before there were kinds.
+	// buf:lint:ignore ENUM_ZERO_VALUE_SUFFIX
 	Iq_KIND_IQ       Iq_Kind = 0
 	Iq_KIND_MESSAGE  Iq_Kind = 1
 	Iq_KIND_PRESENCE Iq_Kind = 2
