@@ -183,31 +183,31 @@ func (r *Reader) page(ctx context.Context, q *edge.ArchiveQuery, end int64) (*ed
 // the page begins, or, at an end, before where it ends. The ids that must be in
 // the archive are looked for.
 func (r *Reader) count(ctx context.Context, q *edge.ArchiveQuery, matching where, end int64) (count, before int, err error) {
-	position := matching.and("id <= ?", q.After)
+	position, place := "id <= ?", q.After
 	if q.Last {
-		position = matching.and("id < ?", q.Before)
+		position, place = "id < ?", q.Before
 	}
-	there := inArchive(q.Owner, end).and("id IN (?)", q.Known)
-	if len(q.Known) == 0 {
-		there = where{parts: []string{"false"}}
+	there, known := where{}, "toUInt64(0)"
+	if len(q.Known) > 0 {
+		there = inArchive(q.Owner, end).and("id IN (?)", q.Known)
+		known = "(SELECT count() FROM chat_log WHERE " + there.String() + ")"
 	}
-	statement := "SELECT (SELECT count() FROM chat_log WHERE " + there.String() + "), (SELECT count() FROM chat_log WHERE " + matching.String() +
-		"), (SELECT count() FROM chat_log WHERE " + position.String() + ")"
-	rows, err := r.query(ctx, statement, slices.Concat(there.args, matching.args, position.args)...)
+	statement := "SELECT " + known + ", count(), countIf(" + position + ") FROM chat_log WHERE " + matching.String()
+	rows, err := r.query(ctx, statement, slices.Concat(there.args, []any{place}, matching.args)...)
 	if err != nil {
 		return 0, 0, err
 	}
 	defer rows.Close()
-	var known, all, some uint64
+	var found, all, some uint64
 	for rows.Next() {
-		if err := rows.Scan(&known, &all, &some); err != nil {
+		if err := rows.Scan(&found, &all, &some); err != nil {
 			return 0, 0, err
 		}
 	}
 	switch {
 	case rows.Err() != nil:
 		return 0, 0, rows.Err()
-	case int(known) != len(q.Known):
+	case int(found) != len(q.Known):
 		return 0, 0, edge.ErrNotArchived
 	}
 	return int(all), int(some), nil
