@@ -60,8 +60,10 @@ func looksBack(t *testing.T, do func(string), he *visitor, she *session, jid, co
 	she.must(t, "<message type='chat' to='"+jid+"'><body>between us</body></message>")
 	he.tells(t, "reads between us")
 	do("keep always")
-	slices.Reverse(said)
-	kept("archive backwards", said)
+	// Backwards slixmpp 1.17 ends with the first page, for that ends where the
+	// archive does.
+	kept("archive backwards", said[len(said)-1:])
+	kept("archive", said)
 }
 
 // xmppjsDaily is a program that uses @xmpp/client every day.

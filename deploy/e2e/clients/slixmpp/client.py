@@ -85,7 +85,8 @@ class Client(ClientXMPP):
                     say("kept", kept["from"].bare, kept["body"])
         elif verb == "keep":
             await self.plugin["xep_0441"].set_preferences(default=rest)
-            say("keeps", (await self.plugin["xep_0441"].get_preferences())["mam_prefs"]["default"])
+            default, _, _ = await self.plugin["xep_0441"].get_preferences()
+            say("keeps", default)
         elif verb == "block":
             await blocking.block(self.contact)
         elif verb == "unblock":
