@@ -25,7 +25,7 @@ import (
 )
 
 type devCommand struct {
-	Data     string `help:"Directory of all data; a second start on it finds everything." default:".rollcall/dev" type:"path" placeholder:"DIR"`
+	Data     string `help:"Directory of all data; a second start on it finds everything (default: .rollcall/dev, in the working directory)." default:".rollcall/dev" type:"path" placeholder:"DIR"`
 	Domain   string `help:"The XMPP domain that is served." default:"localhost"`
 	Edges    int    `help:"Edge servers; edge i listens on 127.0.0.i." default:"2"`
 	Workers  int    `help:"Fan-out workers." default:"2"`
