@@ -214,10 +214,8 @@ func (r *Reader) count(ctx context.Context, q *edge.ArchiveQuery, matching where
 }
 
 // messages gives the page, the message at which it begins first, and whether
-// nothing is left behind it. The records are read by their ids, which are found
-// first: of each part that may have some, a thousand records would be read. What
-// is much more than a page may have is not sent here: a record has the body of
-// its message twice, and some ids.
+// nothing is left behind it. What is much more than a page may have is not sent
+// here: a record has the body of its message twice, and some ids.
 func (r *Reader) messages(ctx context.Context, q *edge.ArchiveQuery, matching where) ([]edge.Archived, bool, error) {
 	w := matching.and("id > ? AND id < ?", q.After, q.Before)
 	order := "ASC"
@@ -226,10 +224,9 @@ func (r *Reader) messages(ctx context.Context, q *edge.ArchiveQuery, matching wh
 	}
 	statement := `SELECT id, raw, found FROM (
 	SELECT id, raw, count() OVER () AS found, sum(length(raw)) OVER (ORDER BY id ` + order + ` ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) - length(raw) AS bytes
-	FROM chat_log WHERE owner = ? AND id IN (SELECT id FROM chat_log WHERE ` + w.String() + ` ORDER BY id ` + order + ` LIMIT ? OFFSET ?)
+	FROM (SELECT id, raw FROM chat_log WHERE ` + w.String() + ` ORDER BY id ` + order + ` LIMIT ? OFFSET ?)
 ) WHERE bytes <= ? ORDER BY id ` + order
-	args := slices.Concat([]any{q.Owner.String()}, w.args, []any{q.Max + 1, q.Skip, 2*q.Bytes + recordOverhead*(q.Max+1)})
-	rows, err := r.query(ctx, statement, args...)
+	rows, err := r.query(ctx, statement, append(w.args, q.Max+1, q.Skip, 2*q.Bytes+recordOverhead*(q.Max+1))...)
 	if err != nil {
 		return nil, false, err
 	}
