@@ -71,10 +71,30 @@ func Migrate(ctx context.Context, addr, database string) error {
 	if err != nil {
 		return fmt.Errorf("migrate clickhouse: %w", err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
-		return fmt.Errorf("migrate clickhouse: %w", err)
+	for try := 1; ; try++ {
+		_, err := provider.Up(ctx)
+		if err == nil {
+			return nil
+		}
+		if !disturbed(err) || try == maxTries {
+			return fmt.Errorf("migrate clickhouse: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("migrate clickhouse: %w", err)
+		case <-time.After(time.Duration(try) * 50 * time.Millisecond):
+		}
 	}
-	return nil
+}
+
+// maxTries is how often a migration is begun that others disturb.
+const maxTries = 10
+
+// disturbed tells that another process replaced the same view meanwhile.
+func disturbed(err error) bool {
+	const cannotAssignAlter = 517
+	var e *clickhouse.Exception
+	return errors.As(err, &e) && e.Code == cannotAssignAlter
 }
 
 // versions is the table in which goose notes what was applied.
