@@ -143,7 +143,7 @@ func newChatters(t *testing.T, s *stack) []*chatter {
 	}
 	all := make([]*chatter, chatters)
 	for i, name := range names {
-		c := &chatter{name: name, total: words, got: make(map[string]*receipts), last: make(map[string]int), done: make(chan error, 1)}
+		c := &chatter{name: name, total: words, got: make(map[string]receipts), last: make(map[string]int), done: make(chan error, 1)}
 		for _, step := range []int{1, 2, 7, 50, 101} {
 			c.peers = append(c.peers, names[(i+step)%chatters]+"@"+r.Domain)
 		}
@@ -165,10 +165,10 @@ func heardOnce(t *testing.T, all []*chatter) {
 			t.Errorf("%s got %d messages, want %d", c.name, len(c.got), want)
 		}
 		for body, ids := range c.got {
-			if len(*ids) != 1 {
-				t.Errorf("%s got %s as %v", c.name, body, *ids)
+			if len(ids) != 1 {
+				t.Errorf("%s got %s as %v", c.name, body, ids)
 			}
-			for _, n := range *ids {
+			for _, n := range ids {
 				again += n - 1
 			}
 		}

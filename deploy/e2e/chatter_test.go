@@ -31,9 +31,9 @@ type chatter struct {
 	acked   int      // as the server last told, of this stream
 	heard   int      // stanzas of this stream
 	written int
-	got     map[string]*receipts // by body
-	last    map[string]int       // highest number by sender
-	swapped []string             // messages that came after a later one of their sender
+	got     map[string]receipts // by body
+	last    map[string]int      // highest number by sender
+	swapped []string            // messages that came after a later one of their sender
 	resumed int
 	anew    int // sessions begun
 
@@ -203,7 +203,7 @@ func (c *chatter) take(client *edgetest.Client, st *stanza.Stanza) error {
 	defer c.mu.Unlock()
 	body := st.Message().Body
 	if c.got[body] == nil {
-		c.got[body] = &receipts{}
+		c.got[body] = make(receipts)
 		sender, number, _ := strings.Cut(body, "-")
 		n, _ := strconv.Atoi(number)
 		if n < c.last[sender] {
@@ -211,7 +211,7 @@ func (c *chatter) take(client *edgetest.Client, st *stanza.Stanza) error {
 		}
 		c.last[sender] = max(c.last[sender], n)
 	}
-	(*c.got[body])[id]++
+	c.got[body][id]++
 	return nil
 }
 

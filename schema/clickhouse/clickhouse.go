@@ -49,7 +49,8 @@ func Options(addr, database string) (*clickhouse.Options, error) {
 
 // Migrate creates the database if it is not there and brings it to the newest
 // version of the tables. Run it again after an error: every statement may run
-// twice. Processes that migrate at once do the same work twice, to no harm.
+// twice. Processes that migrate at once do the same work twice, to no harm; one
+// that another disturbs begins again.
 func Migrate(ctx context.Context, addr, database string) error {
 	if err := create(ctx, addr, database); err != nil {
 		return fmt.Errorf("migrate clickhouse: %w", err)
