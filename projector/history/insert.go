@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -34,6 +35,9 @@ func (s sink) insert(ctx context.Context, b *block) error {
 }
 
 func (s sink) insertMonth(ctx context.Context, token string, rows *table) error {
+	if err := s.endEarlier(ctx, token); err != nil {
+		return fmt.Errorf("end an earlier try: %w", err)
+	}
 	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
 		"async_insert":               0, // 26.x has it on; its blocks would not be ours
 		"insert_deduplicate":         1,
@@ -41,7 +45,7 @@ func (s sink) insertMonth(ctx context.Context, token string, rows *table) error 
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
 		"materialized_views_ignore_errors":                   0,
 		"insert_null_as_default":                             0,
-	}))
+	}), clickhouse.WithQueryID(token+"/"+uuid.NewString()))
 	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO events ("+rowColumns+")")
 	if err != nil {
 		return err
@@ -53,6 +57,13 @@ func (s sink) insertMonth(ctx context.Context, token string, rows *table) error 
 		}
 	}
 	return batch.Send()
+}
+
+// endEarlier ends an earlier try that still runs, and returns when it does so
+// no more: of an engine that did not answer, or of a writer that died. Of two
+// that run at once neither sees the other's token, in the tables that are fed.
+func (s sink) endEarlier(ctx context.Context, token string) error {
+	return s.conn.Exec(ctx, "KILL QUERY WHERE startsWith(query_id, ?) SYNC", token+"/")
 }
 
 // The tables that hold rows of an account, and how they go. From events and
