@@ -60,8 +60,9 @@ func (s sink) insertMonth(ctx context.Context, token string, rows *table) error 
 }
 
 // endEarlier ends an earlier try that still runs, and returns when it does so
-// no more: of an engine that did not answer, or of a writer that died. Of two
-// that run at once neither sees the other's token, in the tables that are fed.
+// no more: the engine did not answer in time, or the writer died. So no two
+// tries of a block are ever at work beside each other, for nobody promises that
+// their tokens are told apart then in every table that is fed.
 func (s sink) endEarlier(ctx context.Context, token string) error {
 	return s.conn.Exec(ctx, "KILL QUERY WHERE startsWith(query_id, ?) SYNC", token+"/")
 }

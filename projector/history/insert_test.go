@@ -1,9 +1,13 @@
 package history
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/google/uuid"
+
+	"github.com/rollcall/rollcall/schema/event"
 )
 
 // Before a block goes again, an earlier try of it runs no more; those of other
@@ -38,4 +42,38 @@ func TestEarlierTriesAreEnded(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-ended["other/202611/1"]
+}
+
+// Of a block that goes again while an earlier try is on its way, every table has
+// the rows once.
+func TestTriesThatOverlap(t *testing.T) {
+	const rows = 60_000
+	b := newBench(t)
+	for i := range rows {
+		b.log.event(t, "juliet@rollcall.example", noon, &event.Event{Kind: &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{
+			From: "romeo@rollcall.example/desk", Message: chat(fmt.Sprint("message ", i)),
+		}}})
+	}
+	loader, id := NewLoader(b.conn, partitions), uuid.New()
+	load, err := loader.Judge(id, b.log.parts[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := make(chan error, 1)
+	go func() { first <- loader.Insert(t.Context(), load) }()
+	for running := uint64(0); running == 0 && len(first) == 0; {
+		if err := b.conn.QueryRow(t.Context(), "SELECT count() FROM system.processes WHERE startsWith(query_id, ?)", id.String()).Scan(&running); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := loader.Insert(t.Context(), load); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the first try ended with %v", <-first)
+	for _, table := range []string{"events", "chat_log", "inbox_change"} {
+		var n uint64
+		if err := b.conn.QueryRow(t.Context(), "SELECT count() FROM "+table).Scan(&n); err != nil || n != rows {
+			t.Errorf("%s has %d rows, want %d; %v", table, n, rows, err)
+		}
+	}
 }
