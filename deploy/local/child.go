@@ -115,13 +115,15 @@ func (c *child) spawn(ctx context.Context, l launch, lock *os.File) error {
 		// The death signal is sent when the *thread* that forked ends, so this
 		// goroutine keeps its thread to itself until the child is gone.
 		runtime.LockOSThread()
+		c.mu.Lock()
+		c.tail = tail{} // before it starts: it may speak at once
+		c.mu.Unlock()
 		if err := cmd.Start(); err != nil {
 			started <- err
 			return
 		}
 		c.mu.Lock()
 		c.pid, c.done, c.err, c.stop, c.in, c.ours = cmd.Process.Pid, done, nil, l, in, false
-		c.tail = tail{}
 		c.mu.Unlock()
 		started <- nil
 		err := cmd.Wait()
