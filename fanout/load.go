@@ -83,7 +83,7 @@ func (p *partition) snapshot(ctx context.Context) error {
 			return rows.Err()
 		})
 		batch.Queue(`
-			SELECT account, resource, binding, edge, epoch, available, show, status, priority, payload, lang, stanza_id, version, bound_offset, since, inherited AND available
+			SELECT account, resource, binding, edge, epoch, available, show, status, priority, payload, lang, stanza_id, version, bound_offset, began_offset, since, inherited AND available
 			FROM views.resource WHERE partition = $1`, p.number).Query(p.readResources)
 		batch.Queue(`SELECT account, state, policy FROM views.privacy WHERE partition = $1`, p.number).Query(p.readGuards)
 		batch.Queue(`
@@ -134,7 +134,7 @@ func (p *partition) readResources(rows pgx.Rows) error {
 		var epoch int64
 		var binding [16]byte
 		if err := rows.Scan(&name, &r.Name, &binding, &r.Edge, &epoch, &r.Available, &r.Show, &r.Status, &priority,
-			&r.Payload, &r.Lang, &r.ID, &r.Version, &r.Bound, &r.Since, &r.Inherited); err != nil {
+			&r.Payload, &r.Lang, &r.ID, &r.Version, &r.Bound, &r.Began, &r.Since, &r.Inherited); err != nil {
 			return err
 		}
 		r.Binding, r.Epoch, r.Priority = uuid.UUID(binding), uint64(epoch), int8(priority)

@@ -89,16 +89,16 @@ func (p *partition) sendMessage(e *peer, a *acct, s *stored, keep, delayed bool)
 }
 
 // route sends what waits for the account and is on its way to nobody, in the
-// order of the log.
-func (p *partition) route(a *acct) { p.routeThose(a, false) }
-
-// routeThose is route, of what was held alone if heldAlone.
-func (p *partition) routeThose(a *acct, heldAlone bool) {
+// order of the log. As long as nobody takes messages only those go that name a
+// resource which was there before them: the others wait on, also for who is
+// merely connected.
+func (p *partition) route(a *acct) {
 	if !p.caughtUp || a.loading {
 		return
 	}
+	takes := a.takes()
 	for _, s := range a.inbox {
-		if len(s.chosen) > 0 || heldAlone && !s.held {
+		if len(s.chosen) > 0 || !takes && !a.meant(s) {
 			continue
 		}
 		t, from, policy := message.Type(s.accepted.GetMessage().GetType()), jid.FromCanonical(s.accepted.GetFrom()), p.lets(a.name)
@@ -112,6 +112,22 @@ func (p *partition) routeThose(a *acct, heldAlone bool) {
 			s.held = false
 		}
 	}
+}
+
+// takes tells whether a resource gets messages to the bare JID.
+func (a *acct) takes() bool {
+	for _, r := range a.resources {
+		if r.Takes() {
+			return true
+		}
+	}
+	return false
+}
+
+// meant tells whether the session that the message was addressed to goes on.
+func (a *acct) meant(s *stored) bool {
+	r, connected := a.resources[s.accepted.GetResource()]
+	return connected && r.Began < s.offset
 }
 
 // ended routes again what was sent to a binding that has ended without
@@ -203,9 +219,5 @@ func (p *partition) loadedInbox(a *acct, rows []*stored, created, asOf int64, or
 		return
 	}
 	p.waiting[a] = struct{}{}
-	takes := false // else what waits goes on waiting, also for who is merely connected
-	for _, r := range a.resources {
-		takes = takes || r.Takes()
-	}
-	p.routeThose(a, !takes)
+	p.route(a)
 }

@@ -219,6 +219,36 @@ func TestMessagesAndPolicies(t *testing.T) {
 	}
 }
 
+// What nobody took goes on waiting when lists change, also where the resource
+// that it names has come since; what came for who was there already goes when
+// it is known that it may.
+func TestWaitingMessagesAndPolicies(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	w.work("w", nil, all...)
+	e := w.attach("e", 1)
+	e.take()
+	e.follow(juliet, juliet)
+	balcony := e.bind(juliet, "balcony")
+	balcony.available(-1, "")
+	w.message(juliet, "chamber", "for who may come")
+	w.projectAll()
+	chamber := e.bind(juliet, "chamber")
+	balcony.list("known", &event.PrivacyItem{Type: "subscription", Value: "to"})
+	doubted := balcony.choose("known", true)
+	w.message(juliet, "chamber", "for who is there")
+	eventually(t, "the list is in doubt", e.look(func() bool { return e.audiences[juliet].GetDoubt() && e.audiences[juliet].GetOffset() == doubted }))
+	w.projectAll()
+	e.hears("message for who is there")
+	w.message(juliet, "chamber", "again")
+	e.hears("message again")
+	if got, want := e.order("message"), []string{"message for who is there", "message again"}; !slices.Equal(got, want) {
+		t.Errorf("heard %q before anybody takes messages", got)
+	}
+	chamber.available(0, "")
+	e.hears("message for who may come")
+}
+
 // An iq passes if the addressee lets it, and lets the sender know that it is
 // there.
 func TestIqAndPolicies(t *testing.T) {
