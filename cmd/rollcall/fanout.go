@@ -44,11 +44,11 @@ func (c *fanoutCommand) serve(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
-	account, err := r.tail(topic.Account)
+	account, err := r.tail(topic.Account, 0)
 	if err != nil {
 		return err
 	}
-	outbox, err := r.tail(topic.Outbox)
+	outbox, err := r.tail(topic.Outbox, 0)
 	if err != nil {
 		return err
 	}

@@ -30,7 +30,7 @@ func (c *historyCommand) serve(ctx context.Context, r *role) error {
 		return err
 	}
 	defer conn.Close()
-	tail, err := r.tail(topic.Account)
+	tail, err := r.tail(topic.Account, historyPace)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (c *projectorCommand) Run(ctx context.Context) error {
 }
 
 func (c *projectorCommand) serve(ctx context.Context, r *role) error {
-	tail, err := r.tail(topic.Account)
+	tail, err := r.tail(topic.Account, projectorPace)
 	if err != nil {
 		return err
 	}

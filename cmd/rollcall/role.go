@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/sync/errgroup"
@@ -99,9 +100,19 @@ func (r *role) end(err error) error {
 	return err
 }
 
-// tail gives a reader of one topic.
-func (r *role) tail(name string) (*eventlog.Tail, error) {
-	t, err := eventlog.NewTail(eventlog.TailOptions{Brokers: r.flags.KafkaBrokers, Topic: name, Logger: r.log, Registerer: r.admin.registry})
+// How often those poll the log who answer nobody at once: fewer and larger
+// units for Postgres and blocks' parts for history, a fraction of the polls for
+// the broker (BENCHMARKS.md, Chat).
+const (
+	projectorPace = 5 * time.Millisecond
+	historyPace   = 20 * time.Millisecond // of the 200 that a block waits
+)
+
+// tail gives a reader of one topic, which polls it no faster than at a pace.
+func (r *role) tail(name string, pace time.Duration) (*eventlog.Tail, error) {
+	t, err := eventlog.NewTail(eventlog.TailOptions{
+		Brokers: r.flags.KafkaBrokers, Topic: name, Pace: pace, Logger: r.log, Registerer: r.admin.registry,
+	})
 	if err != nil {
 		return nil, err
 	}

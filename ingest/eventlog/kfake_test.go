@@ -82,7 +82,12 @@ type reader struct {
 
 func readerOf(t testing.TB, brokers []string, from map[int32]int64) *reader {
 	t.Helper()
-	tail, err := NewTail(TailOptions{Brokers: brokers, Topic: topic.Account, Logger: slog.New(slog.DiscardHandler)})
+	return pacedReader(t, brokers, from, 0)
+}
+
+func pacedReader(t testing.TB, brokers []string, from map[int32]int64, pace time.Duration) *reader {
+	t.Helper()
+	tail, err := NewTail(TailOptions{Brokers: brokers, Topic: topic.Account, Pace: pace, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

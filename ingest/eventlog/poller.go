@@ -55,6 +55,7 @@ func (p *poller) poll() {
 		t.mu.Lock()
 		p.cancel = cancel
 		t.mu.Unlock()
+		asked := time.Now()
 		m, err := t.client.do(polling, req)
 		interrupted := errors.Is(polling.Err(), context.Canceled)
 		t.mu.Lock()
@@ -66,6 +67,9 @@ func (p *poller) poll() {
 			failures = 0
 			if !p.answer(parts, m.(*fetch.Response)) {
 				return
+			}
+			if rest := t.options.Pace - time.Since(asked); rest > 0 {
+				p.pause(rest)
 			}
 		case ctx.Err() != nil:
 			return

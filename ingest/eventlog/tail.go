@@ -19,6 +19,10 @@ type TailOptions struct {
 	// MaxWait is how long a broker may hold a poll that has nothing; 500 ms.
 	// New records end the wait at once, and so do Assign and a move.
 	MaxWait time.Duration
+	// Pace is the least time from one poll of a broker to the next; 0. What is
+	// appended meanwhile comes in one answer, so that a busy topic costs broker
+	// and reader less; after a rest the first record comes at once.
+	Pace time.Duration
 	// MaxBytes and MaxPartitionBytes bound an answer and each partition's
 	// share of it; 8 MiB and 1 MiB. Of each broker two answers at most are in
 	// memory: one being handled, one waiting.

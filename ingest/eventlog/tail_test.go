@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -145,6 +146,24 @@ func TestAssignmentsGather(t *testing.T) {
 	r.wait(64)
 	if got := polls.Hits(); got > 32 {
 		t.Errorf("%d polls for 64 assignments", got)
+	}
+}
+
+// After an answer a paced Tail rests, and what came meanwhile comes in one
+// answer; an assignment ends the rest.
+func TestPaceGathersRecords(t *testing.T) {
+	c := fake(t, 1, 2)
+	fill(t, c.ListenAddrs(), 2, 1)
+	r := pacedReader(t, c.ListenAddrs(), everyFrom0(1), time.Hour)
+	r.wait(1)
+	polls := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Fetch}, Count: -1, Observe: true})
+	for range 10 {
+		fill(t, c.ListenAddrs(), 1, 1)
+	}
+	r.tail.Assign(1, 0)
+	r.wait(12)
+	if got := polls.Hits(); got > 3 { // the first assignment may end one rest, too
+		t.Errorf("%d polls for 11 records", got)
 	}
 }
 

@@ -174,10 +174,13 @@ func (h *Hub) reached(p *partition) {
 	}
 }
 
+// pace is how often the log is polled at most.
+const pace = 10 * time.Millisecond
+
 // tail gives a reader of the topic account without metrics: of these there may
 // be many.
 func (h *Hub) tail() (*eventlog.Tail, error) {
-	return eventlog.NewTail(eventlog.TailOptions{Brokers: h.options.Brokers, Topic: topic.Account, Logger: h.options.Logger})
+	return eventlog.NewTail(eventlog.TailOptions{Brokers: h.options.Brokers, Topic: topic.Account, Pace: pace, Logger: h.options.Logger})
 }
 
 // Health gives nil while the Hub knows the present of every partition.
