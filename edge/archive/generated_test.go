@@ -165,6 +165,9 @@ func BenchmarkGenerated(b *testing.B) {
 		{"counter/pair", func(b *testing.B, s sample, _ int) {
 			ask(b, "SELECT day, messages_sent, messages_received FROM pair_counters WHERE account = ? AND peer = ?", s.owner.String(), s.peer.String())
 		}},
+		{"counter/online", func(b *testing.B, s sample, _ int) {
+			ask(b, "SELECT sum(seconds) FROM online_seconds WHERE account = ?", s.owner.String())
+		}},
 		{"counter/unread", func(b *testing.B, s sample, _ int) {
 			ask(b, "SELECT sum(messages) FROM unread WHERE account = ?", s.owner.String())
 		}},

@@ -1,6 +1,7 @@
 -- +goose Up
 
--- What sessions went through, as the log says it.
+-- What sessions went through, as the log says it. It is mostly asked of one
+-- account: granules are small, as in chat_log.
 CREATE TABLE IF NOT EXISTS presence_change
 (
     account   String CODEC(ZSTD(1)),
@@ -19,7 +20,7 @@ CREATE TABLE IF NOT EXISTS presence_change
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(at)
 ORDER BY (account, resource, offset)
-SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1;
+SETTINGS non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1, index_granularity = 1024;
 
 CREATE MATERIALIZED VIEW IF NOT EXISTS presence_change_feed TO presence_change AS
 SELECT account, resource, partition, offset, at,
