@@ -86,6 +86,11 @@ func (c *devCommand) Run(ctx context.Context, out io.Writer) error {
 		return err
 	}
 	defer engines.stop()
+	claim, err := claimPostgres(ctx, d.run.PostgresURL, func(line string) { d.say("dev", line) })
+	if err != nil {
+		return err
+	}
+	defer claim.release()
 	if err := d.prepare(ctx); err != nil {
 		return err
 	}

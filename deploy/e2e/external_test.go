@@ -3,6 +3,8 @@ package e2e
 import (
 	"context"
 	"net/url"
+	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -54,6 +56,11 @@ func TestExternalEngines(t *testing.T) {
 	romeo.expect(t, "juliet's message", func(st *stanza.Stanza) bool { return st.ID == "m1" })
 	if said, err := s.rollcall(t, "replay", "verify"); err != nil {
 		t.Errorf("verify: %v\n%s", err, said)
+	}
+	// Another one would have parts of the same names.
+	said, err := s.rollcall(t, "dev", "--data", t.TempDir(), "--port-base", strconv.Itoa(freePortBase(t)))
+	if err == nil || !strings.Contains(said, "another `rollcall dev` runs on this Postgres database") {
+		t.Errorf("a second dev ends with %v: %s", err, said)
 	}
 	s.stop(t)
 
