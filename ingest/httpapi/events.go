@@ -158,7 +158,7 @@ func (s *Server) wanted(r *http.Request, c *call) (f feed.Filter, from feed.Vect
 	}
 	if given {
 		if from, err = feed.ParseVector(text, s.opts.Partitions); err != nil {
-			return f, nil, problem(InvalidParameter, "%s: %v", name, err)
+			return f, nil, problem(InvalidParameter, "%s: %s", name, plain(err))
 		}
 	}
 	return f, from, nil
@@ -175,6 +175,9 @@ func (s *Server) refused(w http.ResponseWriter, r *http.Request, c *call, err er
 	return s.asked(w, r, c, err)
 }
 
+// plain gives what is wrong with a position, as clients are told.
+func plain(err error) string { return strings.TrimPrefix(err.Error(), "feed: ") }
+
 // ended gives the problem with which a stream ends, or cannot begin; nil for
 // what is none of the stream's.
 func ended(err error) *Problem {
@@ -183,7 +186,7 @@ func ended(err error) *Problem {
 	case errors.As(err, &old):
 		return problem(PositionTooOld, "changes are told from %d:%d on, not after %d:%d; begin again without a position", old.Partition, old.First, old.Partition, old.Asked)
 	case errors.Is(err, feed.ErrAhead), errors.Is(err, feed.ErrPosition):
-		return problem(InvalidParameter, "%v", err)
+		return problem(InvalidParameter, "%s", plain(err))
 	case errors.Is(err, feed.ErrSlow):
 		return problem(SlowReader, "go on after the last id")
 	case errors.Is(err, feed.ErrStarting):

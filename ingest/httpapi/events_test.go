@@ -315,7 +315,7 @@ func TestEventsRefuseWhatCannotBe(t *testing.T) {
 		}
 	}
 	for _, last := range []string{"x", "0:1,0:1", strings.Repeat("1", 500)} {
-		if got := l.door.do(t, "GET", "/v1/events?account=juliet@localhost", "", true, "Last-Event-ID", last); got.status != 400 {
+		if got := l.door.do(t, "GET", "/v1/events?account=juliet@localhost", "", true, "Last-Event-ID", last); got.status != 400 || strings.Contains(string(got.body), "feed:") {
 			t.Errorf("Last-Event-ID %.20s: %d %s", last, got.status, got.body)
 		}
 	}

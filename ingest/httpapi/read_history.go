@@ -12,39 +12,45 @@ import (
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
 
+	"github.com/rollcall/rollcall/ingest/feed"
 	"github.com/rollcall/rollcall/schema/jid"
+	"github.com/rollcall/rollcall/schema/topic"
 )
 
 // history runs read on ClickHouse, for an account that is there, once the
-// history has passed the request's min_position.
-func (s *Server) history(w http.ResponseWriter, r *http.Request, c *call, account jid.Bare, read func(context.Context) error) error {
+// history has passed the request's min_position, and gives where that stood
+// before: it may have more by now.
+func (s *Server) history(w http.ResponseWriter, r *http.Request, c *call, account jid.Bare, read func(context.Context) error) (position string, err error) {
 	if s.opts.Reads.History == nil {
-		return away(w, "this server has no history to ask")
+		return "", away(w, "this server has no history to ask")
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTime)
 	defer cancel()
 	if err := s.reach(ctx, w, r, account, `SELECT partition, next_offset FROM run.history WHERE partition = ANY($1)`); err != nil {
-		return s.asked(w, r, c, err)
+		return "", s.asked(w, r, c, err)
 	}
-	var there bool
-	err := s.opts.Postgres.QueryRow(ctx, `SELECT true FROM views.account WHERE account = $1`, account.String()).Scan(&there)
+	n := topic.Partition(account, s.opts.Partitions)
+	var next int64
+	err = s.opts.Postgres.QueryRow(ctx, `SELECT coalesce(h.next_offset, 0) FROM views.account a LEFT JOIN run.history h ON h.partition = $2 WHERE a.account = $1`,
+		account.String(), n).Scan(&next)
 	if errors.Is(err, pgx.ErrNoRows) {
-		return missing(account)
+		return "", missing(account)
 	}
 	if err != nil {
-		return s.asked(w, r, c, err)
+		return "", s.asked(w, r, c, err)
 	}
+	position = feed.Vector{n: {Offset: next - 1}}.String()
 	err = read(ctx)
 	var said *clickhouse.Exception
 	var p *Problem
 	switch {
 	case err == nil, errors.As(err, &p), r.Context().Err() != nil:
-		return err
+		return position, err
 	case errors.As(err, &said) && !overloaded(said.Code):
-		return err // a fault of ours
+		return "", err // a fault of ours
 	}
 	s.opts.Logger.Warn("a read failed", "request", c.id, "err", err)
-	return away(w, "the history does not answer; try again")
+	return "", away(w, "the history does not answer; try again")
 }
 
 // overloaded tells ClickHouse's errors that pass: too slow, too many queries,
@@ -66,6 +72,8 @@ type countersView struct {
 	Days    []countersOfDay `json:"days,omitempty"`
 	Peers   []countersOf    `json:"peers,omitempty"`
 	Next    string          `json:"next,omitempty"` // cursor of the next page
+
+	Position string `json:"position"`
 }
 
 type counts struct {
@@ -125,7 +133,7 @@ func (s *Server) getCounters(w http.ResponseWriter, r *http.Request, c *call) er
 		return err
 	}
 	out := countersView{Account: account.String(), From: from.Format(dayLayout), To: to.Format(dayLayout)}
-	err = s.history(w, r, c, account, func(ctx context.Context) error {
+	out.Position, err = s.history(w, r, c, account, func(ctx context.Context) error {
 		t := &out.Totals
 		if err := s.opts.Reads.History.QueryRow(ctx, `SELECT sum(messages_sent), sum(messages_received), sum(presence_changes), sum(logins), sum(roster_changes)
 FROM account_counters WHERE account = ? AND day BETWEEN toDate(?) AND toDate(?)`, out.Account, out.From, out.To).
@@ -198,6 +206,7 @@ type historyView struct {
 	Account  string        `json:"account"`
 	Messages []messageView `json:"messages"`
 	Next     string        `json:"next,omitempty"` // cursor of the next page
+	Position string        `json:"position"`
 }
 
 // messageView is a message of an archive.
@@ -268,7 +277,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request, c *call) err
 	query += map[string]string{"newest": " ORDER BY id DESC LIMIT ?", "oldest": " ORDER BY id LIMIT ?"}[order]
 	arguments = append(arguments, most+1)
 	out := historyView{Account: account.String(), Messages: []messageView{}}
-	err = s.history(w, r, c, account, func(ctx context.Context) error {
+	out.Position, err = s.history(w, r, c, account, func(ctx context.Context) error {
 		rows, err := s.opts.Reads.History.Query(ctx, query, arguments...)
 		if err != nil {
 			return err

@@ -7,6 +7,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/rollcall/rollcall/ingest/feed"
 	"github.com/rollcall/rollcall/schema/topic"
 )
 
@@ -16,6 +17,7 @@ type statsView struct {
 	Online   onlineView `json:"online"`
 	Edges    []edgeView `json:"edges"`
 	Lag      lagView    `json:"lag"`
+	Position string     `json:"position"`
 }
 
 // onlineView counts what contacts may see: available, and not invisible.
@@ -25,7 +27,7 @@ type onlineView struct {
 }
 
 type edgeView struct {
-	Edge      string `json:"edge"`
+	Edge      string `json:"edge"`      // that is there, or whose sessions are not ended yet
 	Connected int64  `json:"connected"` // resources, available or not
 	Online    int64  `json:"online"`    // resources
 }
@@ -49,8 +51,10 @@ func (s *Server) getStats(w http.ResponseWriter, r *http.Request, c *call) error
 		const visible = `available AND NOT EXISTS (SELECT FROM views.hidden h WHERE h.account = r.account AND h.resource = r.resource AND h.viewer = '')`
 		b.Queue(`SELECT count(DISTINCT account), count(*) FROM views.resource r WHERE split_part(account, '@', 2) = $1 AND `+visible, out.Domain).
 			QueryRow(func(row pgx.Row) error { return row.Scan(&out.Online.Accounts, &out.Online.Resources) })
-		b.Queue(`SELECT edge, count(*), count(*) FILTER (WHERE `+visible+`) FROM views.resource r WHERE split_part(account, '@', 2) = $1
-GROUP BY edge ORDER BY edge`, out.Domain).Query(func(rows pgx.Rows) error {
+		b.Queue(`SELECT edge, sum(connected)::bigint, sum(online)::bigint FROM (
+	SELECT edge, 1 AS connected, (`+visible+`)::int AS online FROM views.resource r WHERE split_part(account, '@', 2) = $1
+	UNION ALL SELECT id, 0, 0 FROM run.lease WHERE kind = 'edge' AND domain = $1 AND NOT lost AND expires_at > now()
+) AS of_edge GROUP BY edge ORDER BY edge`, out.Domain).Query(func(rows pgx.Rows) error {
 			var e edgeView
 			_, err := pgx.ForEachRow(rows, []any{&e.Edge, &e.Connected, &e.Online}, func() error { out.Edges = append(out.Edges, e); return nil })
 			return err
@@ -75,10 +79,13 @@ GROUP BY edge ORDER BY edge`, out.Domain).Query(func(rows pgx.Rows) error {
 		s.opts.Logger.Warn("a read failed", "request", c.id, "err", fmt.Errorf("find the end of the log: %w", err))
 		return away(w, "the log does not answer; try again")
 	}
+	position := make(feed.Vector)
 	for n, end := range ends {
+		position[n] = feed.Mark{Offset: read["views.projected"][n] - 1}
 		out.Lag.Projector += max(0, end-read["views.projected"][n])
 		out.Lag.History += max(0, end-read["run.history"][n])
 	}
+	out.Position = position.String()
 	writeJSON(w, http.StatusOK, out)
 	return nil
 }

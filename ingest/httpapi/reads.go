@@ -138,7 +138,7 @@ func (s *Server) reach(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	}
 	wanted, err := feed.ParseVector(text, s.opts.Partitions)
 	if err != nil {
-		return problem(InvalidParameter, "min_position: %v", err)
+		return problem(InvalidParameter, "min_position: %s", plain(err))
 	}
 	var partitions []int32
 	for n := range wanted {

@@ -20,6 +20,7 @@ import (
 
 	"github.com/rollcall/rollcall/deploy/local/localtest"
 	"github.com/rollcall/rollcall/ingest/eventlog"
+	"github.com/rollcall/rollcall/ingest/feed"
 	"github.com/rollcall/rollcall/schema/account"
 	historytables "github.com/rollcall/rollcall/schema/clickhouse"
 	"github.com/rollcall/rollcall/schema/event"
@@ -385,9 +386,20 @@ func TestStats(t *testing.T) {
 		}
 	}
 	l.execute(fmt.Sprintf(`UPDATE views.projected SET next_offset = 2 WHERE partition = %d`, n))
+	l.execute(`INSERT INTO run.lease (kind, id, epoch, address, expires_at, lost, domain) VALUES
+		('edge', 'edge-2', 7, 'a:1', now() + interval '1 h', false, 'localhost'),
+		('edge', 'gone', 8, 'a:1', now() + interval '1 h', true, 'localhost'),
+		('edge', 'late', 9, 'a:1', now() - interval '1 s', false, 'localhost'),
+		('edge', 'other', 10, 'a:1', now() + interval '1 h', false, 'elsewhere')`)
 	var got statsView
 	l.get("/v1/stats", 200, &got)
-	if want := (statsView{Domain: "localhost", Accounts: 2, Online: onlineView{1, 2}, Edges: []edgeView{{"edge-1", 3, 2}}, Lag: lagView{1, 3}}); fmt.Sprint(got) != fmt.Sprint(want) {
+	position := make(feed.Vector)
+	for p := range int32(partitions) {
+		position[p] = feed.Mark{Offset: -1}
+	}
+	position[n] = feed.Mark{Offset: 1}
+	if want := (statsView{Domain: "localhost", Accounts: 2, Online: onlineView{1, 2}, Edges: []edgeView{{"edge-1", 3, 2}, {"edge-2", 0, 0}}, Lag: lagView{1, 3},
+		Position: position.String()}); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
@@ -410,7 +422,13 @@ func TestReadsWaitForAPosition(t *testing.T) {
 	for _, path := range []string{"presence", "roster", "friends/online"} {
 		l.get(base+path+"?"+at(4), 200, nil)
 	}
-	l.get(base+"history?"+at(3), 200, nil)
+	var h historyView
+	l.get(base+"history?"+at(3), 200, &h)
+	var c countersView
+	l.get(base+"counters?"+at(3), 200, &c)
+	if want := fmt.Sprintf("%d:3", n); h.Position != want || c.Position != want {
+		t.Errorf("history stands at %s, counters at %s, want %s", h.Position, c.Position, want)
+	}
 	l.get(base+"history?min_position=3", 200, nil) // as a message's stanza_id
 	// It waits until the projection is there.
 	answers := make(chan reply)
