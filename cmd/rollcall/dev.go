@@ -29,7 +29,7 @@ type devCommand struct {
 	Domain   string `help:"The XMPP domain that is served." default:"localhost"`
 	Edges    int    `help:"Edge servers; edge i listens on 127.0.0.i." default:"2"`
 	Workers  int    `help:"Fan-out workers." default:"2"`
-	PortBase int    `help:"Edges listen on this port with STARTTLS, on the next one with direct TLS, 221 above with HTTPS for WebSockets, and 58 above without TLS with --insecure-auth; the HTTP door on 59 above." default:"5222"`
+	PortBase int    `help:"Edges listen on this port with STARTTLS, on the next one with direct TLS, 221 above with HTTPS for WebSockets, 58 above without TLS with --insecure-auth, and 125 above for components; the HTTP door on 59 above." default:"5222"`
 	Kafka    string `help:"auto, embedded or apache: auto is Apache Kafka where Java 17 is, else the broker in this binary." enum:"auto,embedded,apache" default:"auto"`
 
 	Projectors int `help:"Projectors." default:"1"`

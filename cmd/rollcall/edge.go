@@ -56,6 +56,11 @@ func (c *edgeCommand) Run(ctx context.Context) error {
 	if err := checkDomain(c.Domain); err != nil {
 		return err
 	}
+	for _, flags := range []any{&c.limitFlags, &c.componentFlags, &c.pushFlags} {
+		if err := notZero(flags); err != nil {
+			return err
+		}
+	}
 	r, err := c.begin(ctx, 8)
 	if err != nil {
 		return err

@@ -84,7 +84,7 @@ func (f *generateFlags) run(ctx context.Context, out io.Writer, make func(contex
 	})
 	if err := g.Wait(); err != nil {
 		if errors.Is(err, generate.ErrNotEmpty) {
-			return fmt.Errorf("%w (--resume goes on with this same history; see --help)", err)
+			return fmt.Errorf("%w (--add puts the history beside what is there; --resume goes on with this same one)", err)
 		}
 		return err
 	}

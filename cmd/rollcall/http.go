@@ -46,6 +46,9 @@ func (c *httpCommand) Run(ctx context.Context) error {
 	if err := c.checkPlain(); err != nil {
 		return err
 	}
+	if err := notZero(c); err != nil {
+		return err
+	}
 	r, err := c.begin(ctx, 16)
 	if err != nil {
 		return err

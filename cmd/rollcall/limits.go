@@ -1,7 +1,11 @@
 package main
 
 import (
+	"fmt"
+	"reflect"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/rollcall/rollcall/edge"
 )
@@ -34,4 +38,35 @@ func (l *limitFlags) limits() edge.Limits {
 		Roster: l.MaxRoster, Pending: l.MaxPending, Waiting: l.MaxWaiting, Directed: l.MaxDirected, Asking: l.MaxAsking,
 		StanzaRate: l.StanzaRate, StanzaBurst: l.StanzaBurst, ByteRate: l.ByteRate, ByteBurst: l.ByteBurst, Patience: l.Patience,
 	}
+}
+
+// notZero refuses 0 for the numbers and times of a struct of flags: it would be
+// taken for the usual one, and is neither none nor no limit.
+func notZero(flags any) error {
+	v := reflect.Indirect(reflect.ValueOf(flags))
+	for i := range v.NumField() {
+		switch f := v.Type().Field(i); f.Type.Kind() {
+		case reflect.Int, reflect.Int64, reflect.Float64:
+			if v.Field(i).IsZero() {
+				return zeroError(hyphens(f.Name))
+			}
+		}
+	}
+	return nil
+}
+
+func zeroError(flag string) error {
+	return fmt.Errorf("--%s 0: say more, or leave it out; --help tells whether a negative one means no limit", flag)
+}
+
+// hyphens gives a field's name as its flag is written.
+func hyphens(name string) string {
+	var b strings.Builder
+	for i, r := range name {
+		if unicode.IsUpper(r) && i > 0 {
+			b.WriteByte('-')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
 }

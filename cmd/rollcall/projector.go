@@ -16,6 +16,9 @@ type projectorCommand struct {
 
 // Run projects until ctx ends.
 func (c *projectorCommand) Run(ctx context.Context) error {
+	if c.MessageExpiry == 0 {
+		return zeroError("message-expiry")
+	}
 	r, err := c.begin(ctx, 6)
 	if err != nil {
 		return err

@@ -205,10 +205,10 @@ func (c *replayState) Run(ctx context.Context, out io.Writer) error {
 		for _, name := range slices.Sorted(maps.Keys(s.Resources)) {
 			r := s.Resources[name]
 			fmt.Fprintf(out, "  resource  %s: available %t, show %q, status %q, priority %d, on %s since %s\n",
-				name, r.Available, r.Show, r.Status, r.Priority, r.Edge, r.Since.Format(time.RFC3339))
+				name, r.Available, r.Show, r.Status, r.Priority, r.Edge, r.Since.UTC().Format(time.RFC3339))
 		}
 		for _, offset := range slices.Sorted(maps.Keys(s.Inbox)) {
-			fmt.Fprintf(out, "  inbox     %d from %s at %s\n", offset, s.Inbox[offset].Accepted.GetFrom(), s.Inbox[offset].At.Format(time.RFC3339))
+			fmt.Fprintf(out, "  inbox     %d from %s at %s\n", offset, s.Inbox[offset].Accepted.GetFrom(), s.Inbox[offset].At.UTC().Format(time.RFC3339))
 		}
 		for _, name := range slices.Sorted(maps.Keys(s.Nodes)) {
 			n := s.Nodes[name]
