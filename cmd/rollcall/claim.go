@@ -28,7 +28,7 @@ const (
 	claimTime = 10 * time.Second
 )
 
-var errClaimed = errors.New("another `rollcall dev` runs on this Postgres database, with parts of the same names: stop it, or say another --postgres-url")
+var errClaimed = errors.New("another `rollcall dev` runs on this Postgres database, with parts of the same names: stop it, or say another --postgres-url (or unset ROLLCALL_POSTGRES_URL, if it comes from there)")
 
 // claimPostgres takes the claim, or gives errClaimed, wrapped or not. What a
 // dev that was just killed had is free within moments, and waited for.
@@ -78,10 +78,11 @@ func (c *claim) keep(ctx context.Context) {
 			continue
 		}
 		c.drop()
-		if err := c.take(ctx); errors.Is(err, errClaimed) && !warned {
+		err := c.take(ctx)
+		if errors.Is(err, errClaimed) && !warned {
 			c.say(err.Error())
-			warned = true
 		}
+		warned = errors.Is(err, errClaimed)
 	}
 }
 

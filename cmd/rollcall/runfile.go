@@ -66,7 +66,13 @@ func (r *runFile) save() {
 	}
 }
 
-func (r *runFile) remove() { os.Remove(r.path) }
+// remove removes the file if it is this process's: not that of another on the
+// same data, for which this one did not start.
+func (r *runFile) remove() {
+	if runningPid(r.path) == r.Pid {
+		os.Remove(r.path)
+	}
+}
 
 // runningPid gives the process that wrote a run.json and still lives, 0 if
 // there is none.

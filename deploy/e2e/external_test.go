@@ -58,9 +58,12 @@ func TestExternalEngines(t *testing.T) {
 		t.Errorf("verify: %v\n%s", err, said)
 	}
 	// Another one would have parts of the same names.
-	said, err := s.rollcall(t, "dev", "--data", t.TempDir(), "--port-base", strconv.Itoa(freePortBase(t)))
+	said, err := s.rollcall(t, "dev", "--data", s.dir, "--port-base", strconv.Itoa(freePortBase(t)))
 	if err == nil || !strings.Contains(said, "another `rollcall dev` runs on this Postgres database") {
 		t.Errorf("a second dev ends with %v: %s", err, said)
+	}
+	if again, err := s.readRun(); err != nil || len(again.Parts) != len(run.Parts) {
+		t.Errorf("a second dev leaves run.json as %+v, %v", again, err)
 	}
 	s.stop(t)
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/rollcall/rollcall/ingest/eventlog"
 	"github.com/rollcall/rollcall/schema/account"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
@@ -311,6 +312,68 @@ func TestABroadcastWhoseAppendsFail(t *testing.T) {
 	}
 }
 
+// Once an append was refused, whoever goes on appends the rest under another
+// origin, though this process was stopped in the same moment: what is before an
+// event that was stored would be taken for a copy.
+func TestABroadcastIsStoppedWhenAnAppendFails(t *testing.T) {
+	h := newHouse(t)
+	names := h.crowd(6)
+	d, other := h.door(), h.door()
+	d.key = h.key(Broadcast)
+	id := d.post(t, map[string]any{"audience": "online", "body": "x"}).ID
+	if _, err := d.take(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	m, err := d.accepted(&Key{Domain: "localhost"}, &content{Body: "x"}, id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &progress{state: running, total: 6, attempt: 1}
+	if err := d.advance(t.Context(), id, p); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	d.appender = &refusing{appender: d.appender, refused: cancel}
+	if err := d.batch(ctx, id, p, m); err == nil {
+		t.Error("it is said to be appended")
+	}
+	h.die(d)
+	other.key = d.key
+	other.works(t)
+	if status := other.ended(t, id); status.Sent != 6 {
+		t.Errorf("%+v", status)
+	}
+	// What was stored before comes again, as a copy by its origin id.
+	for _, r := range h.log() {
+		if r.GetMessageAccepted().GetMessage().GetOriginId() == "" {
+			t.Errorf("%v has no origin id", r)
+		}
+	}
+	got := h.admitted()
+	for _, name := range names {
+		if got[name] < 1 {
+			t.Errorf("%s has it %d times", name, got[name])
+		}
+	}
+}
+
+// refusing refuses the first record, tells refused, and lets the others pass.
+type refusing struct {
+	appender
+	refused func()
+	done    bool
+}
+
+func (r *refusing) Append(record eventlog.Record, keep bool, done func(topic.Position, error)) {
+	if !r.done {
+		r.done = true
+		done(topic.Position{}, eventlog.ErrRefused)
+		defer r.refused()
+		return
+	}
+	r.appender.Append(record, keep, done)
+}
+
 func TestABroadcastRequestThatComesAgain(t *testing.T) {
 	h := newHouse(t)
 	h.crowd(3)
@@ -322,6 +385,9 @@ func TestABroadcastRequestThatComesAgain(t *testing.T) {
 	again := other.do(t, "POST", "/v1/broadcast", sends, false, "Idempotency-Key", "k")
 	if first.status != 202 || again.status != 202 || string(first.body) != string(again.body) || again.header.Get("Location") != first.header.Get("Location") {
 		t.Errorf("%d %s, %d %s", first.status, first.body, again.status, again.body)
+	}
+	if got := other.do(t, "POST", "/v1/broadcast", `{"audience":"online","body":"y"}`, false, "Idempotency-Key", "k"); got.status != 422 || got.problem() != IdempotencyReused {
+		t.Errorf("another body: %d %s", got.status, got.body)
 	}
 	// The process died before it kept its answer.
 	h.exec(`UPDATE run.idempotency SET status = NULL, answer = NULL`)

@@ -177,6 +177,11 @@ func (s *Server) finish(ctx context.Context, id uuid.UUID, p *progress) error {
 	return nil
 }
 
+// An appender appends records to the log: an eventlog.Appender.
+type appender interface {
+	Append(r eventlog.Record, keep bool, done func(topic.Position, error))
+}
+
 // An unsent is a recipient whose event is not known to be in the log.
 type unsent struct {
 	n       int64
@@ -209,25 +214,51 @@ func (s *Server) batch(ctx context.Context, id uuid.UUID, p *progress, m *event.
 		if len(left) == 0 {
 			return nil
 		}
+		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+			return err // who goes on appends the same again, under the same origin
+		}
 		s.opts.Logger.Warn("broadcast not appended yet", "broadcast", id, "recipients", len(left), "err", err)
+		// First of all, also while this process stops: whoever goes on must not
+		// append under the old origin what is before an event that was stored.
+		if err := s.nextAttempt(context.WithoutCancel(ctx), id, p); err != nil {
+			return err
+		}
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(pause):
 		}
+	}
+}
+
+// attemptTime is how long it is tried to note the next attempt.
+const attemptTime = 30 * time.Second
+
+// nextAttempt notes that an append failed.
+func (s *Server) nextAttempt(ctx context.Context, id uuid.UUID, p *progress) error {
+	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	defer cancel()
+	for {
 		err := s.opts.Postgres.QueryRow(ctx, `UPDATE run.broadcast SET attempt = attempt + 1 WHERE id = $1 AND owner = $2 AND epoch = $3 RETURNING attempt`,
 			id, s.opts.ID, int64(s.opts.Epoch)).Scan(&p.attempt)
-		if err == pgx.ErrNoRows {
+		switch {
+		case err == nil:
+			return nil
+		case err == pgx.ErrNoRows:
 			return errTaken
-		}
-		if err != nil {
+		case ctx.Err() != nil:
 			return fmt.Errorf("next attempt: %w", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(100 * time.Millisecond):
 		}
 	}
 }
 
 // appendAll appends the events of recipients and gives those that failed, with
-// an error of theirs. If ctx ends meanwhile that is all of them.
+// an error of theirs. If ctx ends meanwhile that is all of them, and the error
+// is ctx's unless one is known to have failed.
 func (s *Server) appendAll(ctx context.Context, id uuid.UUID, attempt int, those []unsent, m *event.MessageAccepted) ([]unsent, error) {
 	type end struct {
 		unsent
@@ -244,7 +275,7 @@ func (s *Server) appendAll(ctx context.Context, id uuid.UUID, attempt int, those
 		if err != nil {
 			return those, err
 		}
-		s.opts.Appender.Append(eventlog.Record{
+		s.appender.Append(eventlog.Record{
 			Topic: topic.Account, Partition: topic.Partition(account, s.opts.Partitions), Key: []byte(u.account),
 			Value: value, Headers: eventlog.KindHeader(event.KindOf(e)),
 		}, true, func(_ topic.Position, err error) { ends <- end{u, err} })
@@ -252,13 +283,21 @@ func (s *Server) appendAll(ctx context.Context, id uuid.UUID, attempt int, those
 	var failed []unsent
 	var last error
 	for range those {
+		var e end
 		select {
-		case e := <-ends:
-			if e.err != nil {
-				failed, last = append(failed, e.unsent), e.err
+		case e = <-ends: // what is known counts, also when ctx has ended
+		default:
+			select {
+			case e = <-ends:
+			case <-ctx.Done():
+				if last == nil {
+					last = ctx.Err()
+				}
+				return those, last
 			}
-		case <-ctx.Done():
-			return those, ctx.Err()
+		}
+		if e.err != nil {
+			failed, last = append(failed, e.unsent), e.err
 		}
 	}
 	return failed, last

@@ -268,6 +268,18 @@ FROM (SELECT * FROM presence_spans ORDER BY online_from)`)
 	if want := "['desk 02-06','phone 05-14','desk 07-10','desk 11-12','desk 16-']"; got != want {
 		t.Errorf("spans %s\nwant  %s", got, want)
 	}
+	// online_seconds says the same of whole days, in a way of its own.
+	got = b.one(`SELECT toString((count() > 0, countIf(abs(a.seconds - b.seconds) > 1))) FROM online_seconds AS a FULL JOIN (
+	SELECT account, day, intervalLengthSum(toUnixTimestamp64Micro(greatest(online_from, toDateTime64(day, 6, 'UTC'))),
+		toUnixTimestamp64Micro(least(until, toDateTime64(day + 1, 6, 'UTC')))) / 1000000 AS seconds
+	FROM (
+		SELECT account, online_from, until, arrayJoin(arrayMap(n -> toDate(online_from, 'UTC') + n, range(toUInt32(toDate(until, 'UTC') - toDate(online_from, 'UTC') + 1)))) AS day
+		FROM (SELECT account, online_from, greatest(online_from, ifNull(online_to, now64(6, 'UTC'))) AS until FROM presence_spans)
+	) GROUP BY account, day
+) AS b ON a.account = b.account AND a.day = b.day`)
+	if want := "(1,0)"; got != want {
+		t.Errorf("online_seconds differs from spans: %s, want %s", got, want)
+	}
 	got = b.one("SELECT toString((show, status, priority, toString(change))) FROM presence_change WHERE offset = 1")
 	if want := "('chat','here',5,'available')"; got != want {
 		t.Errorf("change %s, want %s", got, want)
