@@ -115,6 +115,7 @@ func TestXEP0114Handshake(t *testing.T) {
 		{"3 unknown component", "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='other.example.com'>", "", "host-unknown"},
 		{"3 the server's own domain", "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='example.com'>", "", "host-unknown"},
 		{"3 no to", "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams'>", "", "improper-addressing"},
+		{"3 a malformed to", "<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='a@b@c'>", "", "host-unknown"},
 		{"3 a client's namespace", "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='push.example.com'>", "", "invalid-namespace"},
 		{"3 no XML", "hello", "", "not-well-formed"},
 		{"handshake too large", "", "<handshake>" + strings.Repeat("0", 20<<10) + "</handshake>", "policy-violation"},

@@ -41,6 +41,8 @@ func TestPushIsEnabled(t *testing.T) {
 		{"a get", "<iq type='get' id='e'><enable xmlns='urn:xmpp:push:0' jid='push.example.com'/></iq>", "iq type=error id=e to=juliet@example.com/balcony <error type='cancel'><service-unavailable"},
 		{"6 disable", enable("a", "jid='push.example.com' node='1'/>") + "<iq type='set' id='e'><disable xmlns='urn:xmpp:push:0' jid='push.example.com' node='1'/></iq>", "iq type=result id=e"},
 		{"6 disable without a jid", "<iq type='set' id='e'><disable xmlns='urn:xmpp:push:0'/></iq>", "iq type=error id=e to=juliet@example.com/balcony <error type='modify'><bad-request"},
+		{"6 disable a malformed jid", "<iq type='set' id='e'><disable xmlns='urn:xmpp:push:0' jid='a@b@c'/></iq>", "iq type=error id=e to=juliet@example.com/balcony <error type='modify'><jid-malformed"},
+		{"6 disable what was never enabled", "<iq type='set' id='e'><disable xmlns='urn:xmpp:push:0' jid='push.example.com'/></iq>", "iq type=result id=e"},
 		{"4 the account tells of it", "<iq type='get' id='e' to='juliet@example.com'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>", "iq type=result id=e"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -119,17 +119,28 @@ func writeFile(path, text string, mode os.FileMode) error {
 func address(port int) string { return net.JoinHostPort(loopback, strconv.Itoa(port)) }
 
 // takePort is keptPort and sees that nobody listens there. It is called under the
-// directory's lock, so whoever does is no process of this directory.
+// directory's lock, so whoever does is no process of this directory. A port that
+// was chosen just now, and that somebody was quicker to take, is chosen again.
 func takePort(dir, name string, given int) (int, error) {
-	port, err := keptPort(dir, name, given)
-	if err != nil {
-		return 0, err
+	path := filepath.Join(dir, name)
+	_, err := os.Stat(path)
+	chosen := given == 0 && errors.Is(err, os.ErrNotExist)
+	for try := 1; ; try++ {
+		port, err := keptPort(dir, name, given)
+		if err != nil || portFree(port) {
+			return port, err
+		}
+		if !chosen || try == maxChoices {
+			return 0, fmt.Errorf("port %d is taken by another program; end that, or remove %s to get another port", port, path)
+		}
+		if err := os.Remove(path); err != nil {
+			return 0, err
+		}
 	}
-	if !portFree(port) {
-		return 0, fmt.Errorf("port %d is taken by another program; end that, or remove %s to get another port", port, filepath.Join(dir, name))
-	}
-	return port, nil
 }
+
+// maxChoices is how many ports are tried in vain.
+const maxChoices = 10
 
 // portAnswers says whether a server accepts connections at addr.
 func portAnswers(ctx context.Context, addr string) error {

@@ -33,6 +33,13 @@ func TestARequestThatComesAgain(t *testing.T) {
 	if n := len(h.log()); n != 1 {
 		t.Errorf("%d messages are in the log", n)
 	}
+	d.key = h.key(SendMessages, Broadcast)
+	if got := d.do(t, "POST", "/v1/broadcast", `{"audience":"online","body":"x"}`, false, "Idempotency-Key", "b"); got.status != 202 {
+		t.Errorf("%d %s", got.status, got.body)
+	}
+	if got := d.do(t, "POST", "/v1/messages", sends, false, "Idempotency-Key", "b"); got.status != 422 || got.problem() != IdempotencyReused {
+		t.Errorf("the same for another path: %d %s", got.status, got.body)
+	}
 	// Another key's word is another.
 	d.key = h.key(SendMessages)
 	if got := d.do(t, "POST", "/v1/messages", sends, false, "Idempotency-Key", "k 1"); got.status != 200 || got.header.Get("Idempotency-Replayed") != "" {
