@@ -143,6 +143,7 @@ func (s *Server) newSession(st *stream.Stream, l *local, resource string) *sessi
 func (s *session) begin(b *event.ResourceBound) error {
 	server := s.server
 	b.Resource, b.Edge, b.Epoch = s.resource, server.opts.ID, server.opts.Lease.Epoch()
+	s.anew = !b.Inherits && len(b.Resumes) == 0
 	server.mu.Lock()
 	server.sessions[s] = struct{}{}
 	server.mu.Unlock()

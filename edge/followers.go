@@ -144,11 +144,17 @@ func (f *followed) give(b *batch, bare string, s *session) {
 		return
 	}
 	for _, r := range w.registers {
-		if r.available && fo.passes(r, s) && !s.local.overtaken(s, r.full, max(r.version, fo.since)) {
+		if r.available && !s.succeeds(r) && fo.passes(r, s) && !s.local.overtaken(s, r.full, max(r.version, fo.since)) {
 			s.out.presence(b, r.full, r.stanza, s.local.bare)
 			f.metrics.deliveries.Inc()
 		}
 	}
+}
+
+// succeeds tells whether r is as an earlier session of s's resource left it,
+// whose end may not be known here yet: its client took it for its own.
+func (s *session) succeeds(r *register) bool {
+	return s.anew && r.version <= s.boundAt && r.full == s.full
 }
 
 // interest gives all that the edge follows in the partition.
@@ -262,7 +268,7 @@ func (f *followed) set(b *batch, w *watched, p *wire.Presence) {
 		all := !r.available
 		for _, s := range fo.local.sessions() {
 			// Who went offline hears its own farewell (RFC 6121, section 4.5.2).
-			if !fo.passes(r, s) || fo.local.overtaken(s, r.full, max(r.version, fo.since)) {
+			if s.succeeds(r) || !fo.passes(r, s) || fo.local.overtaken(s, r.full, max(r.version, fo.since)) {
 				all = false
 				continue
 			}

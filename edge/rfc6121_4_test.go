@@ -286,3 +286,24 @@ func TestRFC6121_4_6_3_DirectedBehindABroadcast(t *testing.T) {
 	p.expect("juliet/chamber", "presence from=mercutio@example.com/orchard to=juliet@example.com/chamber <show>chat</show>")
 	p.expect("juliet/balcony")
 }
+
+// Who takes a resource over hears nothing of the session that had it, though
+// its end comes late: it would take that for its own.
+func TestRFC6121_4_2_2_AfterAnotherSession(t *testing.T) {
+	p := newPlay(t, edge.Options{})
+	p.online("juliet/chamber")
+	p.online("juliet/balcony")
+	p.send("juliet/balcony", "<presence><show>xa</show></presence>")
+	p.until("juliet/chamber", "presence from=juliet@example.com/balcony to=juliet@example.com <show>xa</show>")
+	p.house.Late([]bool{true, true, true, true})
+	p.dial("juliet/balcony")
+	p.send("juliet/balcony", "<presence><show>dnd</show></presence>")
+	p.until("juliet/balcony", "presence from=juliet@example.com/chamber to=juliet@example.com")
+	p.house.Late(nil)
+	for _, heard := range p.heard("juliet/balcony") {
+		if strings.Contains(heard, "from=juliet@example.com/balcony") && !strings.Contains(heard, "dnd") {
+			t.Errorf("it hears %q", heard)
+		}
+	}
+	p.expect("juliet/chamber", "presence type=unavailable from=juliet@example.com/balcony", "presence from=juliet@example.com/balcony to=juliet@example.com <show>dnd</show>")
+}

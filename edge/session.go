@@ -24,6 +24,7 @@ type session struct {
 	binding  [16]byte // id of its ResourceBound
 	boundAt  int64    // its offset
 	began    [16]byte // binding of the session as it began: its own, unless it was resumed elsewhere
+	anew     bool     // it goes on with no earlier session of its resource
 	reader   reader
 	mail     mailbox
 	out      outbound

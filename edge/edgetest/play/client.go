@@ -19,8 +19,6 @@ type client struct {
 	roster map[string]string
 	got    []string        // as model.Session.Must
 	asked  map[string]bool // ids of iqs that are not answered
-	said   map[string]bool // ids of its available presence
-	before bool            // it hears of the session that had its resource before, until that ends
 	last   []string        // the latest stanzas, for who looks for a bug
 }
 
@@ -28,7 +26,7 @@ type client struct {
 const maxLast = 16
 
 func newClient(c *edgetest.Client) *client {
-	return &client{Client: c, view: make(map[string]model.Seen), roster: make(map[string]string), asked: make(map[string]bool), said: make(map[string]bool)}
+	return &client{Client: c, view: make(map[string]model.Seen), roster: make(map[string]string), asked: make(map[string]bool)}
 }
 
 // settle reads until all that was asked is answered, and then what came
@@ -71,20 +69,12 @@ func (c *client) hear(st *stanza.Stanza) error {
 	case stanza.Presence:
 		switch st.Type {
 		case "":
-			if st.From == c.Full && !c.said[st.ID] { // an edge may not know yet that it has ended
-				c.before = true
-				return nil
-			}
 			p, err := st.Presence()
 			if err != nil {
 				return err
 			}
 			c.view[st.From] = model.Seen{Show: p.Show, Status: p.Status}
 		case "unavailable":
-			if st.From == c.Full && c.before {
-				c.before = false
-				return nil
-			}
 			delete(c.view, st.From)
 			if st.From == c.Full { // it is told nothing more, and what it was told grows old
 				clear(c.view)

@@ -18,7 +18,6 @@ func (p *Play) xml(c model.Command) (xml string, asks bool) {
 	case "roster":
 		return iq("get", "<query xmlns='jabber:iq:roster'/>")
 	case "available":
-		p.clients[c.Who].said[c.ID] = true
 		return fmt.Sprintf("<presence id='%s'>%s<priority>%s</priority></presence>", c.ID, said(arg(0), arg(1)), arg(2)), false
 	case "unavailable":
 		return fmt.Sprintf("<presence type='unavailable' id='%s'/>", c.ID), false
