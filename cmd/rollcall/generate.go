@@ -83,9 +83,6 @@ func (f *generateFlags) run(ctx context.Context, out io.Writer, make func(contex
 		}
 	})
 	if err := g.Wait(); err != nil {
-		if errors.Is(err, generate.ErrNotEmpty) {
-			return fmt.Errorf("%w (--add puts the history beside what is there; --resume goes on with this same one)", err)
-		}
 		return err
 	}
 	written, skipped := progress.Records()
@@ -140,7 +137,7 @@ func (c *generateKafka) Run(ctx context.Context, out io.Writer) error {
 	}
 	err = c.run(ctx, out, func(ctx context.Context, o generate.Options, p *generate.Progress) error {
 		if err := generate.IntoLog(ctx, o, generateLog{replayLog{c.KafkaBrokers, admin}, appender}, partitions, mode, p); err != nil || !c.Logins {
-			return err
+			return instead(err, "--add puts the history beside what is there")
 		}
 		return c.logins(ctx, o, password)
 	})
@@ -240,6 +237,15 @@ func (c *generateClickhouse) Run(ctx context.Context, out io.Writer) error {
 	}
 	defer conn.Close()
 	return c.run(ctx, out, func(ctx context.Context, o generate.Options, p *generate.Progress) error {
-		return generate.IntoArchive(ctx, o, conn, c.Partitions, c.Resume, p)
+		err := generate.IntoArchive(ctx, o, conn, c.Partitions, c.Resume, p)
+		return instead(err, "else say another --clickhouse-database")
 	})
+}
+
+// instead says what to do where there is something already.
+func instead(err error, other string) error {
+	if errors.Is(err, generate.ErrNotEmpty) {
+		return fmt.Errorf("%w (--resume goes on with this same history; %s)", err, other)
+	}
+	return err
 }

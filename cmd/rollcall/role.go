@@ -100,9 +100,9 @@ func (r *role) end(err error) error {
 	return err
 }
 
-// How often those poll the log who answer nobody at once: fewer and larger
-// units for Postgres and blocks' parts for history, a fraction of the polls for
-// the broker (BENCHMARKS.md, Chat).
+// The least time between two polls of the log by those who answer nobody at
+// once: a fraction of the polls for the broker, and fewer and larger units for
+// Postgres (BENCHMARKS.md, Chat).
 const (
 	projectorPace = 5 * time.Millisecond
 	historyPace   = 20 * time.Millisecond // of the 200 that a block waits

@@ -87,6 +87,9 @@ func expires(t *testing.T, s *stack) {
 
 func generated(t *testing.T, s *stack) {
 	flags := []string{"--seed", "7", "--accounts", "60", "--friends", "6", "--days", "3", "--start", "2026-10-01", "--domain", "made.example"}
+	if said, err := s.rollcall(t, slices.Concat([]string{"generate", "kafka"}, flags)...); err == nil || !strings.Contains(said, "--add") {
+		t.Errorf("generate into a log that has records: %v\n%s", err, said)
+	}
 	if said, err := s.rollcall(t, slices.Concat([]string{"generate", "kafka", "--add"}, flags)...); err != nil {
 		t.Fatalf("generate kafka: %v\n%s", err, said)
 	}
