@@ -91,12 +91,15 @@ func (x *expiry) end(ctx context.Context, old []store.InboxKey, before map[store
 			return n, err
 		}
 		asked++
-		x.o.Appender.Append(record, false, func(_ topic.Position, err error) {
+		taken := x.o.Appender.TryAppend(record, false, func(_ topic.Position, err error) {
 			if err == nil {
 				x.metrics.expired.Inc()
 			}
 			answers <- err
 		})
+		if !taken {
+			answers <- errFull
+		}
 		x.done[m] = struct{}{}
 	}
 	var failed []error
@@ -117,6 +120,8 @@ func (x *expiry) end(ctx context.Context, old []store.InboxKey, before map[store
 	}
 	return n, errors.Join(failed[:min(len(failed), 1)]...)
 }
+
+var errFull = errors.New("the queue of the log's client is full")
 
 // expired gives the record that ends a message.
 func (x *expiry) expired(m store.InboxKey) (Record, error) {

@@ -55,15 +55,13 @@ type Record struct {
 
 // An Appender writes records.
 type Appender interface {
-	// Append stores r and calls done once, from any goroutine, perhaps before
-	// it returns. With keep it is tried as long as the process lives. Records
-	// of a partition are stored in the order of the calls; a record is refused
-	// (its queue is full: Full(err)) only before Append returns; one that is
-	// kept fails later only if the log will never take it (Refused(err)) or
-	// the process ends.
-	Append(r Record, keep bool, done func(topic.Position, error))
-	// Full tells that err means: try again when others have gone.
-	Full(err error) bool
+	// TryAppend stores r and calls done once, from any goroutine, perhaps
+	// before it returns; or it gives false, and done is not called: its queue
+	// is full, try again when others have gone. With keep it is tried as long
+	// as the process lives. Records of a partition are stored in the order of
+	// the calls; one that is kept fails only if the log will never take it
+	// (Refused(err)) or the process ends.
+	TryAppend(r Record, keep bool, done func(topic.Position, error)) bool
 	// Refused tells that err means: the log will never take this record.
 	Refused(err error) bool
 }

@@ -149,26 +149,14 @@ func (p *publisher) append(ctx context.Context, s *sent) error {
 	if err != nil {
 		return err
 	}
-	for {
-		refused := make(chan struct{}, 1)
-		p.appender.Append(record, true, func(_ topic.Position, err error) {
-			if err != nil && p.appender.Full(err) {
-				refused <- struct{}{}
-				return
-			}
-			p.done(s, err)
-		})
-		select {
-		case <-refused:
-		default:
-			return nil
-		}
+	for !p.appender.TryAppend(record, true, func(_ topic.Position, err error) { p.done(s, err) }) {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(5 * time.Millisecond):
 		}
 	}
+	return nil
 }
 
 func (p *publisher) record(r *store.Reaction) (Record, error) {

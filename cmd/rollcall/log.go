@@ -28,17 +28,17 @@ func (t projectorTail) Run(ctx context.Context, handle func(context.Context, pro
 // projectorAppender is an eventlog.Appender with the types of the projector.
 type projectorAppender struct{ *eventlog.Appender }
 
-// Append hands the record over.
-func (a projectorAppender) Append(r projector.Record, keep bool, done func(topic.Position, error)) {
+// TryAppend hands the record over.
+func (a projectorAppender) TryAppend(r projector.Record, keep bool, done func(topic.Position, error)) bool {
 	headers := make([]eventlog.Header, len(r.Headers))
 	for i, h := range r.Headers {
 		headers[i] = eventlog.Header{Key: h.Key, Value: h.Value}
 	}
-	a.Appender.Append(eventlog.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: headers}, keep, done)
+	return a.Appender.TryAppend(eventlog.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value, Headers: headers}, keep, done)
 }
 
-// Full tells a queue at its bound from other failures.
-func (projectorAppender) Full(err error) bool { return errors.Is(err, eventlog.ErrFull) }
+// Refused tells that the brokers will never take the record.
+func (projectorAppender) Refused(err error) bool { return errors.Is(err, eventlog.ErrRefused) }
 
 // fanoutTail is an eventlog.Tail with the types of the fan-out worker.
 type fanoutTail struct{ *eventlog.Tail }
@@ -67,6 +67,3 @@ func (t historyTail) Run(ctx context.Context, handle func(context.Context, histo
 		return handle(ctx, history.Batch{Partition: b.Partition, Records: records, HighWater: b.HighWater})
 	})
 }
-
-// Refused tells that the brokers will never take the record.
-func (projectorAppender) Refused(err error) bool { return errors.Is(err, eventlog.ErrRefused) }

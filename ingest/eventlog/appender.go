@@ -125,18 +125,33 @@ func New(options Options) (*Appender, error) {
 // never wait; of a partition, records are told of in the order of Append,
 // except those whose time is over.
 func (a *Appender) Append(r Record, keep bool, done func(topic.Position, error)) {
+	a.append(r, keep, false, done)
+}
+
+// TryAppend is Append for who can wait until others have gone: if the queue is
+// full it gives false, and done is not called.
+func (a *Appender) TryAppend(r Record, keep bool, done func(topic.Position, error)) bool {
+	return a.append(r, keep, true, done)
+}
+
+func (a *Appender) append(r Record, keep, waits bool, done func(topic.Position, error)) bool {
 	now := time.Now()
 	size := r.size()
 	a.mu.Lock()
-	if err := a.admit(size, keep); err != nil {
+	l := a.lane(r.Topic, r.Partition)
+	if err := a.admit(&r, size, keep); err != nil {
+		if waits && err == ErrFull {
+			a.mu.Unlock()
+			return false
+		}
+		l.breakChain(r.Chain)
 		a.done.add(completion{done, topic.Position{Topic: r.Topic, Partition: r.Partition, Offset: -1}, err})
 		a.mu.Unlock()
 		a.metrics.failed(err)
-		return
+		return true
 	}
 	a.bytes += size
 	a.records++
-	l := a.lane(r.Topic, r.Partition)
 	l.queue = append(l.queue, entry{record: r, size: size, keep: keep, queued: now, done: done})
 	kick := !l.busy && a.ready(l)
 	if !keep && !a.armed {
@@ -146,10 +161,11 @@ func (a *Appender) Append(r Record, keep bool, done func(topic.Position, error))
 	if kick {
 		a.wake()
 	}
+	return true
 }
 
-// admit tells whether a record fits. The caller holds mu.
-func (a *Appender) admit(size int, keep bool) error {
+// admit tells whether a record may be queued. The caller holds mu.
+func (a *Appender) admit(r *Record, size int, keep bool) error {
 	room := 1
 	if keep {
 		room = 2
@@ -157,6 +173,8 @@ func (a *Appender) admit(size int, keep bool) error {
 	switch {
 	case a.closed:
 		return ErrClosed
+	case r.Chain.brokenIn(laneKey{r.Topic, r.Partition}):
+		return ErrBroken
 	case size > a.options.MaxBatchBytes:
 		return fmt.Errorf("%w: %d bytes, at most %d", ErrRefused, size, a.options.MaxBatchBytes)
 	case a.bytes+size > room*a.options.MaxQueuedBytes, a.records >= room*a.options.MaxQueuedRecords:

@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -274,7 +276,12 @@ func TestBounds(t *testing.T) {
 		a.Append(record(0, "x"), false, taken.done)
 	}
 	a.Append(record(0, "x"), false, full.done)
-	a.Append(record(0, "x"), true, kept.done)
+	if a.TryAppend(record(0, "x"), false, func(topic.Position, error) { t.Error("told of a record that was not taken") }) {
+		t.Error("over the bound: taken")
+	}
+	if !a.TryAppend(record(0, "x"), true, kept.done) {
+		t.Error("what is kept has more room: not taken")
+	}
 	large := newCollector()
 	a.Append(record(0, string(make([]byte, 1<<20))), true, large.done)
 
@@ -311,6 +318,68 @@ func TestRefusal(t *testing.T) {
 	allStored(t, answers.wait(t, 2)[1:])
 }
 
+// Once a record of a chain has failed, nothing behind it in its partition is
+// stored; other partitions and other chains go on.
+func TestChain(t *testing.T) {
+	chained := func(p int, value string, c *Chain) Record {
+		r := record(p, value)
+		r.Chain = c
+		return r
+	}
+	for _, x := range []struct {
+		name  string
+		fault func(c *kfake.Cluster)
+		first Record
+		err   error
+	}{
+		{"refused by the broker", func(c *kfake.Cluster) {
+			c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Partitions: []int32{0}, Err: kerr.TopicAuthorizationFailed, Count: 1})
+		}, record(0, "first"), ErrRefused},
+		{"too large", func(*kfake.Cluster) {}, record(0, string(make([]byte, 1000))), ErrRefused},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			c := fake(t, 1, 2)
+			x.fault(c)
+			// Each record of a partition goes in a batch of its own.
+			a, err := New(Options{Brokers: c.ListenAddrs(), MaxBatchBytes: 60, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			chain, other := new(Chain), new(Chain)
+			x.first.Chain = chain
+			first, behind, stored := newCollector(), newCollector(), newCollector()
+			a.Append(x.first, true, first.done)
+			a.Append(chained(0, "behind 1", chain), true, behind.done)
+			a.Append(chained(0, "of another chain", other), true, stored.done)
+			a.Append(chained(1, "elsewhere", chain), true, stored.done)
+			a.Append(record(0, "of none"), true, stored.done)
+			a.Append(chained(0, "behind 2", chain), false, behind.done)
+			background(t, a.Run)
+			if err := first.wait(t, 1)[0].err; !errors.Is(err, x.err) {
+				t.Errorf("the first: got %v, want %v", err, x.err)
+			}
+			a.Append(chained(0, "behind 3", chain), true, behind.done)
+			for _, got := range behind.wait(t, 3) {
+				if !errors.Is(got.err, ErrBroken) {
+					t.Errorf("behind it: got %v, want ErrBroken", got.err)
+				}
+			}
+			allStored(t, stored.wait(t, 3))
+			again := newCollector()
+			a.Append(chained(0, "first", new(Chain)), true, again.done)
+			allStored(t, again.wait(t, 1))
+			records := readerOf(t, c.ListenAddrs(), everyFrom0(2)).wait(4)
+			var got []string
+			for _, f := range slices.Concat(records[0], records[1]) {
+				got = append(got, string(f.Value))
+			}
+			if want := []string{"of another chain", "of none", "first", "elsewhere"}; !slices.Equal(got, want) {
+				t.Errorf("stored %q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // While a retry waits, later records neither overtake it nor are lost.
 func TestMoreComesDuringRetry(t *testing.T) {
 	c := fake(t, 1, 1)
@@ -343,14 +412,21 @@ func TestTimeIsOverInFlight(t *testing.T) {
 		return nil, nil, mute.Load()
 	})
 	a := appender(t, Options{Brokers: c.ListenAddrs(), Timeout: 150 * time.Millisecond, RequestTimeout: 100 * time.Millisecond})
-	given, kept := newCollector(), newCollector()
-	a.Append(record(0, "given up"), false, given.done)
+	given, kept, behind := newCollector(), newCollector(), newCollector()
+	last, chained := record(0, "given up"), record(0, "behind it")
+	last.Chain = new(Chain)
+	chained.Chain = last.Chain
+	a.Append(last, false, given.done)
 	a.Append(record(0, "kept"), true, kept.done)
+	a.Append(chained, true, behind.done)
 	if err := given.wait(t, 1)[0].err; !errors.Is(err, ErrUnavailable) {
 		t.Errorf("got %v, want ErrUnavailable", err)
 	}
 	mute.Store(false)
 	allStored(t, kept.wait(t, 1))
+	if err := behind.wait(t, 1)[0].err; !errors.Is(err, ErrBroken) {
+		t.Errorf("behind it in its chain: got %v, want ErrBroken", err)
+	}
 }
 
 func TestMetrics(t *testing.T) {

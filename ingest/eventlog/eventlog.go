@@ -29,6 +29,17 @@ type Record struct {
 	Key       []byte // nil for none
 	Value     []byte
 	Headers   []Header
+	Chain     *Chain // nil for none
+}
+
+// A Chain is of records that a reader knows by one mark: in a partition none
+// may be stored while an earlier one is not, for that one would be taken for a
+// copy when it comes. Once a record of a chain has failed, what is behind it in
+// the chain and its partition fails with ErrBroken, and all of it can be
+// appended again under the same origin and sequences, in a chain of its own.
+// The zero value is a chain; it belongs to one Appender.
+type Chain struct {
+	broken map[laneKey]bool // guarded by the Appender's mu
 }
 
 // size is what r counts for in bounds, in bytes: its own and about what the
@@ -54,6 +65,8 @@ var (
 	// ErrRefused tells that the brokers will never take the record: it is too
 	// large, or they do not permit it.
 	ErrRefused = errors.New("eventlog: record refused")
+	// ErrBroken tells that an earlier record of the chain was not stored.
+	ErrBroken = errors.New("eventlog: an earlier record of the chain failed")
 	// ErrClosed tells that the Appender no longer runs. A record that it was
 	// sending may be stored.
 	ErrClosed = errors.New("eventlog: appender is closed")

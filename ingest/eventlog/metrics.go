@@ -45,10 +45,10 @@ func newAppendMetrics(r prometheus.Registerer, queuedBytes func() float64) *appe
 		}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "rollcall_eventlog_append_failures_total",
-			Help: "Records that were not stored, by reason: unavailable, full, refused, closed.",
+			Help: "Records that were not stored, by reason: unavailable, full, refused, broken (behind one that failed), closed.",
 		}, []string{"reason"}),
 	}
-	for _, reason := range []string{"unavailable", "full", "refused", "closed"} {
+	for _, reason := range []string{"unavailable", "full", "refused", "broken", "closed"} {
 		m.failures.WithLabelValues(reason) // there before the first, so that a rate sees it
 	}
 	m.register(r, m.latency, m.failures, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
@@ -86,6 +86,8 @@ func (m *appendMetrics) failed(err error) {
 		reason = "full"
 	case errors.Is(err, ErrClosed):
 		reason = "closed"
+	case errors.Is(err, ErrBroken):
+		reason = "broken"
 	}
 	m.failures.WithLabelValues(reason).Inc()
 }

@@ -64,6 +64,7 @@ func (s *sender) take(ctx context.Context) []*lane {
 			}
 			continue
 		}
+		a.unchain(l)
 		size := l.take(min(a.options.MaxBatchBytes, max(room, 1)))
 		if size == 0 { // all were given up
 			l.busy, l.attempts = false, 0

@@ -453,10 +453,9 @@ func (t tailOf) Run(ctx context.Context, handle func(context.Context, projector.
 
 type appenderOf struct{ *eventlog.Appender }
 
-func (a appenderOf) Append(r projector.Record, keep bool, done func(topic.Position, error)) {
-	a.Appender.Append(eventlog.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value}, keep, done)
+func (a appenderOf) TryAppend(r projector.Record, keep bool, done func(topic.Position, error)) bool {
+	return a.Appender.TryAppend(eventlog.Record{Topic: r.Topic, Partition: r.Partition, Key: r.Key, Value: r.Value}, keep, done)
 }
-func (appenderOf) Full(err error) bool    { return errors.Is(err, eventlog.ErrFull) }
 func (appenderOf) Refused(err error) bool { return errors.Is(err, eventlog.ErrRefused) }
 
 // everything is a member that has every partition.

@@ -118,7 +118,7 @@ func TestWhomABroadcastIsFor(t *testing.T) {
 		status := d.ended(t, d.post(t, x.members).ID)
 		var got []string
 		for _, r := range h.log() {
-			if strings.HasPrefix(r.GetOrigin(), "broadcast/"+status.ID.String()+"/") {
+			if r.GetOrigin() == "broadcast/"+status.ID.String() {
 				got = append(got, strings.TrimSuffix(r.account, "@localhost"))
 				if m := r.GetMessageAccepted(); m.GetFrom() != "localhost" || m.GetMessage().GetBody() != "x" || m.GetMaxWaiting() != 1000 || m.GetMessage().GetOriginId() != status.ID.String() {
 					t.Errorf("%v", r)

@@ -1,9 +1,11 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -103,15 +105,14 @@ func (s *Server) take(ctx context.Context, mine map[uuid.UUID]bool) (id uuid.UUI
 type progress struct {
 	state                string
 	sent, pending, total int64
-	attempt              int
 }
 
 // run works on a broadcast to its end.
 func (s *Server) run(ctx context.Context, id uuid.UUID) error {
 	var p progress
 	var message []byte
-	err := s.opts.Postgres.QueryRow(ctx, `SELECT state, sent, pending, total, attempt, accepted FROM run.broadcast WHERE id = $1`, id).
-		Scan(&p.state, &p.sent, &p.pending, &p.total, &p.attempt, &message)
+	err := s.opts.Postgres.QueryRow(ctx, `SELECT state, sent, pending, total, accepted FROM run.broadcast WHERE id = $1`, id).
+		Scan(&p.state, &p.sent, &p.pending, &p.total, &message)
 	if err != nil {
 		return fmt.Errorf("load: %w", err)
 	}
@@ -177,11 +178,6 @@ func (s *Server) finish(ctx context.Context, id uuid.UUID, p *progress) error {
 	return nil
 }
 
-// An appender appends records to the log: an eventlog.Appender.
-type appender interface {
-	Append(r eventlog.Record, keep bool, done func(topic.Position, error))
-}
-
 // An unsent is a recipient whose event is not known to be in the log.
 type unsent struct {
 	n       int64
@@ -191,11 +187,9 @@ type unsent struct {
 // batch appends the pending events, and returns when the log has them all.
 //
 // The origin is the broadcast's own, and the sequence of a recipient is always
-// the same. So when a process dies and the next appends the batch again, readers
-// drop the copies by their marks, late ones too: each writer appends the same
-// events in the same order, of each partition at least what comes before an
-// event that it stored. Where an append failed that no longer holds; then the
-// rest goes out under another origin, and a copy is known by its origin id alone.
+// the same. So whoever appends the batch again, this process or the next one
+// after its death, appends copies that readers drop by their marks, late ones
+// too: in each partition an event is stored only after all before it.
 func (s *Server) batch(ctx context.Context, id uuid.UUID, p *progress, m *event.MessageAccepted) error {
 	rows, err := s.opts.Postgres.Query(ctx, `SELECT n, account FROM run.broadcast_recipient WHERE broadcast = $1 AND n >= $2 AND n < $3 ORDER BY n`,
 		id, p.sent, p.pending)
@@ -210,19 +204,14 @@ func (s *Server) batch(ctx context.Context, id uuid.UUID, p *progress, m *event.
 		return fmt.Errorf("recipients: %w", err)
 	}
 	for pause := 100 * time.Millisecond; ; pause = min(2*pause, 5*time.Second) {
-		left, err = s.appendAll(ctx, id, p.attempt, left, m)
+		left, err = s.appendAll(ctx, id, left, m)
 		if len(left) == 0 {
 			return nil
 		}
-		if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
-			return err // who goes on appends the same again, under the same origin
-		}
-		s.opts.Logger.Warn("broadcast not appended yet", "broadcast", id, "recipients", len(left), "err", err)
-		// First of all, also while this process stops: whoever goes on must not
-		// append under the old origin what is before an event that was stored.
-		if err := s.nextAttempt(context.WithoutCancel(ctx), id, p); err != nil {
+		if ctx.Err() != nil {
 			return err
 		}
+		s.opts.Logger.Warn("broadcast not appended yet", "broadcast", id, "recipients", len(left), "err", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
@@ -231,42 +220,17 @@ func (s *Server) batch(ctx context.Context, id uuid.UUID, p *progress, m *event.
 	}
 }
 
-// attemptTime is how long it is tried to note the next attempt.
-const attemptTime = 30 * time.Second
-
-// nextAttempt notes that an append failed.
-func (s *Server) nextAttempt(ctx context.Context, id uuid.UUID, p *progress) error {
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
-	defer cancel()
-	for {
-		err := s.opts.Postgres.QueryRow(ctx, `UPDATE run.broadcast SET attempt = attempt + 1 WHERE id = $1 AND owner = $2 AND epoch = $3 RETURNING attempt`,
-			id, s.opts.ID, int64(s.opts.Epoch)).Scan(&p.attempt)
-		switch {
-		case err == nil:
-			return nil
-		case err == pgx.ErrNoRows:
-			return errTaken
-		case ctx.Err() != nil:
-			return fmt.Errorf("next attempt: %w", err)
-		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}
-
-// appendAll appends the events of recipients and gives those that failed, with
-// an error of theirs. If ctx ends meanwhile that is all of them, and the error
-// is ctx's unless one is known to have failed.
-func (s *Server) appendAll(ctx context.Context, id uuid.UUID, attempt int, those []unsent, m *event.MessageAccepted) ([]unsent, error) {
+// appendAll appends the events of recipients and gives those that failed, in
+// order, with an error of theirs; when ctx ends meanwhile, all of them.
+func (s *Server) appendAll(ctx context.Context, id uuid.UUID, those []unsent, m *event.MessageAccepted) ([]unsent, error) {
 	type end struct {
 		unsent
 		err error
 	}
 	ends := make(chan end, len(those))
-	origin := fmt.Sprintf("broadcast/%s/%d", id, attempt)
+	origin := "broadcast/" + id.String()
 	kind := &event.Event_MessageAccepted{MessageAccepted: m}
+	chain := new(eventlog.Chain)
 	for _, u := range those {
 		account := jid.FromCanonical(u.account).Bare()
 		eventID := derivedID(id, u.account)
@@ -275,31 +239,27 @@ func (s *Server) appendAll(ctx context.Context, id uuid.UUID, attempt int, those
 		if err != nil {
 			return those, err
 		}
-		s.appender.Append(eventlog.Record{
+		s.opts.Appender.Append(eventlog.Record{
 			Topic: topic.Account, Partition: topic.Partition(account, s.opts.Partitions), Key: []byte(u.account),
-			Value: value, Headers: eventlog.KindHeader(event.KindOf(e)),
+			Value: value, Headers: eventlog.KindHeader(event.KindOf(e)), Chain: chain,
 		}, true, func(_ topic.Position, err error) { ends <- end{u, err} })
 	}
 	var failed []unsent
 	var last error
 	for range those {
-		var e end
 		select {
-		case e = <-ends: // what is known counts, also when ctx has ended
-		default:
-			select {
-			case e = <-ends:
-			case <-ctx.Done():
-				if last == nil {
-					last = ctx.Err()
+		case e := <-ends:
+			if e.err != nil {
+				failed = append(failed, e.unsent)
+				if last == nil || !errors.Is(e.err, eventlog.ErrBroken) {
+					last = e.err
 				}
-				return those, last
 			}
-		}
-		if e.err != nil {
-			failed, last = append(failed, e.unsent), e.err
+		case <-ctx.Done():
+			return those, ctx.Err()
 		}
 	}
+	slices.SortFunc(failed, func(a, b unsent) int { return cmp.Compare(a.n, b.n) })
 	return failed, last
 }
 

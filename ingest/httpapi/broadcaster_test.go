@@ -2,14 +2,15 @@ package httpapi
 
 import (
 	"context"
-	"strings"
 	"testing"
 
 	"github.com/google/uuid"
+	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"github.com/rollcall/rollcall/ingest/eventlog"
 	"github.com/rollcall/rollcall/schema/event"
-	"github.com/rollcall/rollcall/schema/topic"
 )
 
 // A process dies between any two steps; the next one goes on.
@@ -72,7 +73,7 @@ func TestABroadcastThatIsBrokenOff(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				p := &progress{state: running, total: 10, attempt: 1}
+				p := &progress{state: running, total: 10}
 				if err := x.crash(d, id, p, m); err != nil {
 					t.Fatal(err)
 				}
@@ -102,7 +103,7 @@ func TestABroadcastThatIsBrokenOff(t *testing.T) {
 				}
 			}
 			// The dead one comes to life, at last.
-			p := &progress{state: running, total: 10, attempt: 1, pending: 4}
+			p := &progress{state: running, total: 10, pending: 4}
 			if err := d.advance(t.Context(), id, p); err != errTaken {
 				t.Errorf("it goes on: %v", err)
 			}
@@ -120,110 +121,60 @@ func btoi(b bool) int {
 	return 0
 }
 
-// begun takes a broadcast to six who are online and notes its first batch.
-func (d *door) begun(t *testing.T) (id uuid.UUID, p *progress, m *event.MessageAccepted) {
-	t.Helper()
-	id = d.post(t, map[string]any{"audience": "online", "body": "x"}).ID
-	if _, err := d.take(t.Context(), nil); err != nil {
-		t.Fatal(err)
-	}
-	m, err := d.accepted(&Key{Domain: "localhost"}, &content{Body: "x"}, id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p = &progress{state: running, total: 6, attempt: 1}
-	if err := d.advance(t.Context(), id, p); err != nil {
-		t.Fatal(err)
-	}
-	return id, p, m
-}
-
-// Where an append fails the rest goes out under another origin.
+// Kafka refuses a batch of one partition, and takes what comes. Nothing behind
+// the refused is stored, so whoever goes on appends the rest under the same
+// origin, and each has it once, though messages that are not stored have
+// nothing else to be known by.
 func TestABroadcastWhoseAppendsFail(t *testing.T) {
-	h := newHouse(t)
-	names := h.crowd(6)
-	d, other := h.door(), h.door()
-	d.key = h.key(Broadcast)
-	id, p, m := d.begun(t)
-	d.kill()
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error)
-	go func() { ended <- d.batch(ctx, id, p, m) }()
-	for attempt := 1; attempt < 3; {
-		if err := h.pool.QueryRow(t.Context(), `SELECT attempt FROM run.broadcast`).Scan(&attempt); err != nil {
-			t.Fatal(err)
-		}
+	for _, x := range []struct {
+		name string
+		dies bool // it is gone before it could note anything
+	}{{"and that goes on", false}, {"and whose process dies", true}} {
+		t.Run(x.name, func(t *testing.T) {
+			cluster, err := kfake.NewCluster(kfake.NumBrokers(1))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(cluster.Close)
+			h := newHouseOn(t, cluster.ListenAddrs())
+			names := h.crowd(40)
+			// Some events of a partition in a batch, so that there are some behind the refused.
+			small := func(o *eventlog.Options) { o.MaxBatchBytes = 600 }
+			d, other := h.doorWith(small), h.door()
+			d.key = h.key(Broadcast)
+			other.key = d.key
+			id := d.post(t, map[string]any{"audience": "online", "body": "x", "hints": []string{"no-store"}}).ID
+			if _, err := d.take(t.Context(), nil); err != nil {
+				t.Fatal(err)
+			}
+			refused := cluster.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.Produce}, Partitions: []int32{1}, Err: kerr.TopicAuthorizationFailed, Count: 1})
+			if x.dies {
+				ctx, cancel := context.WithCancel(t.Context())
+				ended := make(chan error)
+				go func() { ended <- d.run(ctx, id) }()
+				if err := refused.Wait(t.Context(), 1); err != nil {
+					t.Fatal(err)
+				}
+				cancel()
+				<-ended
+				d.kill()
+				h.die(d)
+				other.works(t)
+			} else {
+				d.works(t)
+			}
+			if status := other.ended(t, id); status.Sent != 40 || status.State != done {
+				t.Errorf("%+v", status)
+			}
+			if refused.Hits() != 1 {
+				t.Errorf("%d batches were refused", refused.Hits())
+			}
+			got := h.admitted()
+			for _, name := range names {
+				if got[name] != 1 {
+					t.Errorf("%s has it %d times", name, got[name])
+				}
+			}
+		})
 	}
-	cancel()
-	if err := <-ended; err == nil {
-		t.Error("it is said to be appended")
-	}
-	h.die(d)
-	other.key = d.key
-	other.works(t)
-	if status := other.ended(t, id); status.Sent != 6 {
-		t.Errorf("%+v", status)
-	}
-	got := h.admitted()
-	for _, name := range names {
-		if got[name] != 1 {
-			t.Errorf("%s has it %d times", name, got[name])
-		}
-	}
-	for _, r := range h.log() {
-		if strings.HasSuffix(r.GetOrigin(), "/1") {
-			t.Errorf("%v is of the first attempt", r)
-		}
-	}
-}
-
-// Once an append was refused, whoever goes on appends the rest under another
-// origin, though this process was stopped in the same moment: what is before an
-// event that was stored would be taken for a copy.
-func TestABroadcastIsStoppedWhenAnAppendFails(t *testing.T) {
-	h := newHouse(t)
-	names := h.crowd(6)
-	d, other := h.door(), h.door()
-	d.key = h.key(Broadcast)
-	id, p, m := d.begun(t)
-	ctx, cancel := context.WithCancel(t.Context())
-	d.appender = &refusing{appender: d.appender, refused: cancel}
-	if err := d.batch(ctx, id, p, m); err == nil {
-		t.Error("it is said to be appended")
-	}
-	h.die(d)
-	other.key = d.key
-	other.works(t)
-	if status := other.ended(t, id); status.Sent != 6 {
-		t.Errorf("%+v", status)
-	}
-	// What was stored before comes again, as a copy by its origin id.
-	for _, r := range h.log() {
-		if r.GetMessageAccepted().GetMessage().GetOriginId() == "" {
-			t.Errorf("%v has no origin id", r)
-		}
-	}
-	got := h.admitted()
-	for _, name := range names {
-		if got[name] < 1 {
-			t.Errorf("%s has it %d times", name, got[name])
-		}
-	}
-}
-
-// refusing refuses the first record, tells refused, and lets the others pass.
-type refusing struct {
-	appender
-	refused func()
-	done    bool
-}
-
-func (r *refusing) Append(record eventlog.Record, keep bool, done func(topic.Position, error)) {
-	if !r.done {
-		r.done = true
-		done(topic.Position{}, eventlog.ErrRefused)
-		defer r.refused()
-		return
-	}
-	r.appender.Append(record, keep, done)
 }

@@ -37,6 +37,11 @@ type house struct {
 
 func newHouse(t testing.TB) *house {
 	t.Helper()
+	return newHouseOn(t, localtest.Kafka(t))
+}
+
+func newHouseOn(t testing.TB, brokers []string) *house {
+	t.Helper()
 	url := localtest.Postgres(t)
 	if err := postgres.Migrate(t.Context(), url); err != nil {
 		t.Fatal(err)
@@ -46,7 +51,7 @@ func newHouse(t testing.TB) *house {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	h := &house{t: t, pool: pool, brokers: localtest.Kafka(t)}
+	h := &house{t: t, pool: pool, brokers: brokers}
 	admin := h.admin()
 	if err := admin.EnsureTopics(t.Context(), eventlog.TopicsOptions{Partitions: partitions}); err != nil {
 		t.Fatal(err)
@@ -104,8 +109,16 @@ type door struct {
 // door opens one more.
 func (h *house) door(change ...func(*Options)) *door {
 	h.t.Helper()
+	return h.doorWith(func(*eventlog.Options) {}, change...)
+}
+
+// doorWith opens one whose client of the log is another.
+func (h *house) doorWith(log func(*eventlog.Options), change ...func(*Options)) *door {
+	h.t.Helper()
 	h.doors++
-	appender, err := eventlog.New(eventlog.Options{Brokers: h.brokers, Topics: []string{topic.Account}, Logger: discard})
+	options := eventlog.Options{Brokers: h.brokers, Topics: []string{topic.Account}, Logger: discard}
+	log(&options)
+	appender, err := eventlog.New(options)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -105,14 +105,13 @@ func setDefault[T comparable](field *T, value T) {
 
 // A Server is the door. Its Handler may be used without Run, which serves it.
 type Server struct {
-	opts     Options
-	keys     *keyring
-	metrics  *metrics
-	appender appender
-	writer   *eventlog.Writer
-	table    []*route
-	mux      *http.ServeMux
-	streams  streams
+	opts    Options
+	keys    *keyring
+	metrics *metrics
+	writer  *eventlog.Writer
+	table   []*route
+	mux     *http.ServeMux
+	streams streams
 	// stopping is closed when Run ends: answers that go on for ever end then.
 	stopping chan struct{}
 	kick     chan struct{} // wakes work; holds one
@@ -125,7 +124,6 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{
 		opts: o, keys: newKeyring(o.Postgres, o.Limits), metrics: newMetrics(o.Registry),
-		appender: o.Appender,
 		writer:   eventlog.NewWriter(o.Appender, fmt.Sprintf("http/%s/%d", o.ID, o.Epoch), o.Partitions),
 		stopping: make(chan struct{}), kick: make(chan struct{}, 1),
 	}

@@ -124,7 +124,7 @@ func read(ctx context.Context, records []projector.Record, from, to int64, fn fu
 	return nil
 }
 
-// ErrFull and ErrRefused are what an Appender says.
+// ErrFull has an Appender say that it is full; ErrRefused is what it answers.
 var (
 	ErrFull    = errors.New("logtest: full")
 	ErrRefused = errors.New("logtest: refused")
@@ -135,7 +135,7 @@ func (l *Log) Appender() projector.Appender { return appender{l} }
 
 type appender struct{ l *Log }
 
-func (a appender) Append(r projector.Record, _ bool, done func(topic.Position, error)) {
+func (a appender) TryAppend(r projector.Record, _ bool, done func(topic.Position, error)) bool {
 	a.l.mu.Lock()
 	var err error
 	if a.l.broken != nil {
@@ -146,10 +146,13 @@ func (a appender) Append(r projector.Record, _ bool, done func(topic.Position, e
 		at = a.l.put(r)
 	}
 	a.l.mu.Unlock()
+	if errors.Is(err, ErrFull) {
+		return false
+	}
 	done(at, err)
+	return true
 }
 
-func (a appender) Full(err error) bool    { return errors.Is(err, ErrFull) }
 func (a appender) Refused(err error) bool { return errors.Is(err, ErrRefused) }
 
 // A Group gives partitions to members as the test says.
