@@ -56,6 +56,7 @@ func Postgres(t testing.TB) string {
 		}
 	}
 	execute("CREATE DATABASE " + name)
+	t.Cleanup(func() { lives(t, server) })
 	t.Cleanup(func() { execute("DROP DATABASE " + name + " WITH (FORCE)") })
 	return withDatabase(t, server.URL(), name)
 }
@@ -85,8 +86,16 @@ func ClickHouse(t testing.TB) string {
 		}
 	}
 	execute("CREATE DATABASE " + name + " ENGINE=Atomic")
+	t.Cleanup(func() { lives(t, server) })
 	t.Cleanup(func() { execute("DROP DATABASE " + name + " SYNC") })
 	return withDatabase(t, server.URL(), name)
+}
+
+// lives says at the end of a test if its engine has died, and its last words.
+func lives(t testing.TB, engine local.Engine) {
+	if err := engine.Err(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Kafka gives the address of an empty embedded cluster of one broker, in memory,
