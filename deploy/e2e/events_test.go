@@ -195,11 +195,11 @@ func asked(t *testing.T, door *service, domain string) {
 		t.Fatalf("%d %v", status, sent)
 	}
 	result := sent["results"].([]any)[0].(map[string]any)
-	wait := "?min_position=" + result["stanza_id"].(string)
+	wait := "?min_position=" + result["id"].(string)
 	status, history := door.do(t, "GET", romeo+"/history"+wait, "")
 	if messages, _ := history["messages"].([]any); status != 200 || len(messages) != 1 {
 		t.Fatalf("romeo's history: %d %v", status, history)
-	} else if m := messages[0].(map[string]any); m["id"] != result["stanza_id"] || m["body"] != "the gates are shut" || m["peer"] != domain || m["message"] != result["id"] {
+	} else if m := messages[0].(map[string]any); m["id"] != result["id"] || m["body"] != "the gates are shut" || m["peer"] != domain || m["message"] != result["message"] {
 		t.Errorf("sent was %v, romeo has %v", result, m)
 	}
 	status, counters := door.do(t, "GET", romeo+"/counters"+wait, "")

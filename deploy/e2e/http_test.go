@@ -131,7 +131,7 @@ func TestHTTP(t *testing.T) {
 			id = c.Attr("id")
 		}
 	}
-	if st.From != "localhost/desk" || st.Type != "chat" || id == "" || id != result["stanza_id"] {
+	if st.From != "localhost/desk" || st.Type != "chat" || id == "" || id != result["id"] {
 		t.Errorf("from %s, type %s, stanza id %s: %v", st.From, st.Type, id, result)
 	}
 

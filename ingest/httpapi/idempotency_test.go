@@ -133,7 +133,7 @@ func TestARequestThatWasBrokenOff(t *testing.T) {
 			t.Errorf("%s: %d %s", key, got.status, got.body)
 		}
 		for _, r := range read[messageAnswer](t, got).Results {
-			answers[r.ID] = r.To + " " + r.StanzaID
+			answers[r.Message] = r.To + " " + r.ID
 		}
 	}
 	log := h.log()

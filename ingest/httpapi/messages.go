@@ -61,12 +61,12 @@ const (
 
 // A result tells what came of one recipient.
 type result struct {
-	To       string `json:"to"` // as the request has it
-	Status   string `json:"status"`
-	ID       string `json:"id,omitempty"`        // of the event; accepted only
-	StanzaID string `json:"stanza_id,omitempty"` // as the recipient sees it (XEP-0359), the position in its history; accepted only
-	Code     Code   `json:"code,omitempty"`      // not accepted
-	Detail   string `json:"detail,omitempty"`
+	To      string `json:"to"` // as the request has it
+	Status  string `json:"status"`
+	ID      string `json:"id,omitempty"`      // as the recipient sees it (XEP-0359), the position in its history; accepted only
+	Message string `json:"message,omitempty"` // the id of the event, the same on both sides; accepted only
+	Code    Code   `json:"code,omitempty"`    // not accepted
+	Detail  string `json:"detail,omitempty"`
 }
 
 func (r *result) refuse(code Code, detail string, args ...any) {
@@ -233,7 +233,7 @@ func (s *Server) append(those []recipient, m *event.MessageAccepted, results []r
 }
 
 func (r *result) accept(id uuid.UUID, offset int64) {
-	r.Status, r.ID, r.StanzaID = statusAccepted, id.String(), strconv.FormatInt(offset, 10)
+	r.Status, r.ID, r.Message = statusAccepted, strconv.FormatInt(offset, 10), id.String()
 }
 
 // derivedID gives the id of the event that a request causes for a recipient:

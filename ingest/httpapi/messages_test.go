@@ -62,7 +62,7 @@ func TestAMessageIsInTheLogWhenItIsAnswered(t *testing.T) {
 		if string(msg.GetPayload()) != inner {
 			t.Errorf("got  %s\nwant %s", msg.GetPayload(), inner)
 		}
-		if a := answer.Results[place]; a.ID != event.ID(r.Event).String() || a.StanzaID != strconv.FormatInt(r.offset, 10) {
+		if a := answer.Results[place]; a.Message != event.ID(r.Event).String() || a.ID != strconv.FormatInt(r.offset, 10) {
 			t.Errorf("%+v of %v at %d", a, event.ID(r.Event), r.offset)
 		}
 		if id := event.ID(r.Event); id.Version() != 7 {

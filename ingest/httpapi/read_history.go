@@ -233,7 +233,7 @@ func (s *Server) getHistory(w http.ResponseWriter, r *http.Request, c *call) err
 	if err != nil {
 		return err
 	}
-	query := `SELECT id, at, toString(direction), peer, peer_resource, resource, message_type, stanza_id, message_id, body FROM archive_of(owner = ?) WHERE true`
+	query := `SELECT id, at, toString(direction), peer, peer_resource, resource, message_type, message, message_id, body FROM archive_of(owner = ?) WHERE true`
 	arguments := []any{account.String()}
 	where := func(clause string, values ...any) {
 		query += " AND " + clause

@@ -223,7 +223,7 @@ func TestReadsWaitForAPosition(t *testing.T) {
 	if want := fmt.Sprintf("%d:3", n); h.Position != want || c.Position != want {
 		t.Errorf("history stands at %s, counters at %s, want %s", h.Position, c.Position, want)
 	}
-	l.get(base+"history?min_position=3", 200, nil) // as a message's stanza_id
+	l.get(base+"history?min_position=3", 200, nil) // as a message's id
 	// It waits until the projection is there.
 	answers := make(chan reply)
 	waiting := newWaiter(l.pool)

@@ -92,13 +92,13 @@ func Migrate(ctx context.Context, addr, database string) error {
 // maxTries is how often a migration is begun that others disturb.
 const maxTries = 10
 
-// disturbed tells that another process replaced the same view meanwhile. The
-// server's errors for that are also those of a table that never was: then it is
-// one after the last try, too.
+// disturbed tells that another process replaced the same view meanwhile, by one
+// of a later migration perhaps. The server's errors for that are also those of a
+// table or a column that never was: then it is one after the last try, too.
 func disturbed(err error) bool {
-	const tableExists, unknownTable, tableIsDropped, cannotAssignAlter = 57, 60, 218, 517
+	const noSuchColumn, tableExists, unknownTable, tableIsDropped, cannotAssignAlter = 10, 57, 60, 218, 517
 	var e *clickhouse.Exception
-	return errors.As(err, &e) && slices.Contains([]int32{tableExists, unknownTable, tableIsDropped, cannotAssignAlter}, e.Code)
+	return errors.As(err, &e) && slices.Contains([]int32{noSuchColumn, tableExists, unknownTable, tableIsDropped, cannotAssignAlter}, e.Code)
 }
 
 // versions is the table in which goose notes what was applied.
