@@ -22,6 +22,7 @@ import (
 var (
 	generatedAt      = flag.String("archive.clickhouse", "", "host:port of a ClickHouse that rollcall generate has filled, for BenchmarkGenerated; unless given, it fills one")
 	generatedIn      = flag.String("archive.database", "rollcall", "database there")
+	generatedSettled = flag.Bool("archive.settled", false, "merge each month into one part first, as the server does within a day after its end")
 	generatedRecords = flag.Int64("archive.records", 200_000, "records with which BenchmarkGenerated fills a ClickHouse of its own")
 )
 
@@ -99,11 +100,19 @@ var words = []string{"report", "umbrella", "holiday guitar", "报告", "雨伞",
 // the edge answers a client; the wait for positions in Postgres is in it.
 func BenchmarkGenerated(b *testing.B) {
 	conn := generatedDatabase(b)
-	var events, messages uint64
-	if err := conn.QueryRow(b.Context(), "SELECT (SELECT count() FROM events), (SELECT count() FROM chat_log)").Scan(&events, &messages); err != nil {
-		b.Fatal(err)
+	if *generatedSettled {
+		for _, table := range []string{"chat_log", "presence_change"} {
+			if err := conn.Exec(b.Context(), "OPTIMIZE TABLE "+table+" FINAL SETTINGS optimize_skip_merged_partitions = 1"); err != nil {
+				b.Fatal(err)
+			}
+		}
 	}
 	some := samples(b, conn)
+	var events, messages, parts uint64
+	if err := conn.QueryRow(b.Context(), `SELECT (SELECT count() FROM events), (SELECT count() FROM chat_log),
+(SELECT count() FROM system.parts WHERE active AND database = currentDatabase() AND table = 'chat_log')`).Scan(&events, &messages, &parts); err != nil {
+		b.Fatal(err)
+	}
 	sizes := make([]uint64, 0, len(some))
 	for _, s := range some {
 		var n uint64
@@ -113,7 +122,7 @@ func BenchmarkGenerated(b *testing.B) {
 		sizes = append(sizes, n)
 	}
 	slices.Sort(sizes)
-	b.Logf("%d events, %d messages in archives; those asked have %d, the largest %d", events, messages, sizes[len(sizes)/2], sizes[len(sizes)-1])
+	b.Logf("%d events, %d messages in archives, in %d parts; those asked have %d, the largest %d", events, messages, parts, sizes[len(sizes)/2], sizes[len(sizes)-1])
 
 	url, log := localtest.Postgres(b), ends{}
 	if err := postgres.Migrate(b.Context(), url); err != nil {
