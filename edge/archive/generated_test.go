@@ -101,7 +101,7 @@ var words = []string{"report", "umbrella", "holiday guitar", "报告", "雨伞",
 func BenchmarkGenerated(b *testing.B) {
 	conn := generatedDatabase(b)
 	if *generatedSettled {
-		for _, table := range []string{"chat_log", "presence_change"} {
+		for _, table := range []string{"chat_log", "presence_change", "account_day", "pair_day"} {
 			if err := conn.Exec(b.Context(), "OPTIMIZE TABLE "+table+" FINAL SETTINGS optimize_skip_merged_partitions = 1"); err != nil {
 				b.Fatal(err)
 			}
