@@ -106,7 +106,11 @@ func (m *Member) Run(ctx context.Context, assigned func(ctx context.Context, par
 		case errors.Is(err, kafka.RebalanceInProgress):
 			continue
 		case err != nil:
-			m.options.Logger.Warn("cannot join the group, will retry", "group", m.options.Group, "err", err)
+			level := slog.LevelWarn
+			if errors.Is(err, kafka.GroupCoordinatorNotAvailable) {
+				level = slog.LevelInfo // a new cluster makes its topic of offsets when it is first asked
+			}
+			m.options.Logger.Log(ctx, level, "cannot join the group, will retry", "group", m.options.Group, "err", err)
 			continue
 		}
 		m.enter(generation.ID, generation.MemberID)
