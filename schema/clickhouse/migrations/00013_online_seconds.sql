@@ -13,19 +13,17 @@ CREATE OR REPLACE VIEW online_seconds
     day     Date COMMENT 'in UTC; days on which it was not online have no row',
     seconds Float64 COMMENT 'seconds with an available resource, two at a time counted once; of what lasts still, until now'
 )
-AS SELECT account, slice.1::Date AS day, intervalLengthSum(slice.2, slice.3) / 1000000 AS seconds
+AS SELECT account, n::Date AS day, intervalLengthSum(greatest(since, n * 86400000000), least(until, (n + 1) * 86400000000)) / 1000000 AS seconds
 FROM
 (
-    SELECT account,
-        arrayJoin(arrayMap(d -> (d, greatest(span.1, toInt64(d) * 86400000000), least(span.2, toInt64(d + 1) * 86400000000)),
-            range(toUInt16(intDiv(span.1, 86400000000)), toUInt16(intDiv(span.2, 86400000000) + 1)))) AS slice
+    SELECT account, span.1 AS since, span.2 AS until, arrayJoin(range(intDiv(since, 86400000000), intDiv(until, 86400000000) + 1)) AS n
     FROM
     (
         -- Available until the next that counts, the loss of its edge, or now; nothing counts between a session's end and the next binding.
         SELECT account,
-            arrayJoin(arrayFilter(span -> span.1 > 0, arrayMap((e, b, n) -> if(e.3 = 'available' AND b.3 = 'bound',
-                    (e.2, greatest(e.2, multiIf(b.5 > b.1 AND (n.1 = 0 OR b.5 < n.1), b.6, n.1 = 0, toUnixTimestamp64Micro(now64(6)), n.2))), (0, 0)),
-                theirs, arrayFill(e -> e.3 IN ('bound', 'closed'), theirs), arrayPushBack(arrayPopFront(theirs), (0, 0, 'closed', toUUID('00000000-0000-0000-0000-000000000000'), 0, 0))))) AS span
+            arrayJoin(arrayFilter(span -> span.3, arrayMap((e, b, n) ->
+                    (e.2, greatest(e.2, multiIf(b.5 > b.1 AND (n.1 = 0 OR b.5 < n.1), b.6, n.1 = 0, toUnixTimestamp64Micro(now64(6)), n.2)), e.3 = 'available' AND b.3 = 'bound'),
+                theirs, arrayFill(e -> e.3 IN ('bound', 'closed'), theirs), arrayShiftLeft(theirs, 1)))) AS span
         FROM
         (
             -- What the latest binding said before its edge was lost. A loss before the binding was another epoch's.
@@ -44,5 +42,5 @@ FROM
         )
     )
 )
-GROUP BY account, day
+GROUP BY account, n
 COMMENT 'How long an account was online on a day';
