@@ -32,16 +32,6 @@ type Record struct {
 	Chain     *Chain // nil for none
 }
 
-// A Chain is of records that a reader knows by one mark: in a partition none
-// may be stored while an earlier one is not, for that one would be taken for a
-// copy when it comes. Once a record of a chain has failed, what is behind it in
-// the chain and its partition fails with ErrBroken, and all of it can be
-// appended again under the same origin and sequences, in a chain of its own.
-// The zero value is a chain; it belongs to one Appender.
-type Chain struct {
-	broken map[laneKey]bool // guarded by the Appender's mu
-}
-
 // size is what r counts for in bounds, in bytes: its own and about what the
 // format adds.
 func (r *Record) size() int {

@@ -1,7 +1,6 @@
 package eventlog
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -126,38 +125,6 @@ func (a *Appender) fail(l *lane, err error) {
 		a.settle(l, &l.queue[i], -1, err)
 	}
 	l.batch, l.queue = nil, nil
-}
-
-// brokenIn tells that a record of the chain failed in a lane. The caller holds
-// the Appender's mu.
-func (c *Chain) brokenIn(l laneKey) bool { return c != nil && c.broken[l] }
-
-// breakChain says that a record of the chain failed in l. The caller holds mu.
-func (l *lane) breakChain(c *Chain) {
-	if c == nil {
-		return
-	}
-	if c.broken == nil {
-		c.broken = make(map[laneKey]bool)
-	}
-	c.broken[l.laneKey], l.broken = true, true
-}
-
-// unchain gives up what waits in l behind a failed record of its chain. The
-// caller holds mu, and no request has l's batch.
-func (a *Appender) unchain(l *lane) {
-	if !l.broken {
-		return
-	}
-	for _, waiting := range [][]entry{l.batch, l.queue} {
-		for i := range waiting {
-			if waiting[i].record.Chain.brokenIn(l.laneKey) {
-				a.settle(l, &waiting[i], -1, ErrBroken)
-			}
-		}
-	}
-	l.queue = slices.DeleteFunc(l.queue, func(e entry) bool { return e.settled })
-	l.broken = false
 }
 
 // expire gives up the records whose time is over and gives when the next
