@@ -48,15 +48,14 @@ func Postgres(t testing.TB) string {
 		t.Helper()
 		connection, err := pgx.Connect(ctx, server.URL())
 		if err != nil {
-			t.Fatal(err)
+			t.Fatalf("%v%s", err, lastWords(server))
 		}
 		defer connection.Close(ctx)
 		if _, err := connection.Exec(ctx, statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
+			t.Fatalf("%s: %v%s", statement, err, lastWords(server))
 		}
 	}
 	execute("CREATE DATABASE " + name)
-	t.Cleanup(func() { lives(t, server) })
 	t.Cleanup(func() { execute("DROP DATABASE " + name + " WITH (FORCE)") })
 	return withDatabase(t, server.URL(), name)
 }
@@ -82,19 +81,22 @@ func ClickHouse(t testing.TB) string {
 		}
 		defer connection.Close()
 		if err := connection.Exec(context.Background(), statement); err != nil {
-			t.Fatalf("%s: %v", statement, err)
+			t.Fatalf("%s: %v%s", statement, err, lastWords(server))
 		}
 	}
 	execute("CREATE DATABASE " + name + " ENGINE=Atomic")
-	t.Cleanup(func() { lives(t, server) })
 	t.Cleanup(func() { execute("DROP DATABASE " + name + " SYNC") })
 	return withDatabase(t, server.URL(), name)
 }
 
-// lives says at the end of a test if its engine has died, and its last words.
-func lives(t testing.TB, engine local.Engine) {
-	if err := engine.Err(); err != nil {
-		t.Error(err)
+// lastWords tells of an engine that does not do what it should whether it died,
+// and what it said. Who crashes takes a while to say why.
+func lastWords(engine local.Engine) string {
+	select {
+	case <-engine.Done():
+		return fmt.Sprintf("\n%v", engine.Err())
+	case <-time.After(5 * time.Second):
+		return ""
 	}
 }
 
