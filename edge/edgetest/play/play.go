@@ -67,6 +67,11 @@ func (p *Play) Do(c model.Command) error {
 	case "message": // who takes it has it before its resources change
 		user, _, _ := strings.Cut(c.Args[1], "/")
 		return p.eventually(func() error { return p.waiting(user) })
+	case "subscribe": // who is available hears of it before it is not
+		if p.loose {
+			return nil
+		}
+		return p.eventually(func() error { return p.asked(c.Args[0]) })
 	case "available": // what initial presence brings is there before it changes
 		if p.clients[c.Who] == nil {
 			return nil
@@ -80,6 +85,28 @@ func (p *Play) Do(c model.Command) error {
 			}
 			return p.waiting(owner)
 		})
+	}
+	return nil
+}
+
+// asked compares which requests to subscribe the sessions of an account heard.
+func (p *Play) asked(user string) error {
+	for who, client := range p.clients {
+		if owner, _, _ := strings.Cut(who, "/"); owner != user {
+			continue
+		}
+		if err := client.settle(); err != nil {
+			return err
+		}
+		heard := count(client.got)
+		for _, t := range p.model.Session(who).Must {
+			if !strings.HasPrefix(t, "subscribe ") {
+				continue
+			}
+			if heard[t]--; heard[t] < 0 {
+				return &Difference{Who: who, What: "requests", Want: t, Got: client.got}
+			}
+		}
 	}
 	return nil
 }
