@@ -41,6 +41,7 @@ type History struct {
 	trouble    error         // why nothing moves
 
 	sweepAtOnce int // messages whose contents one mutation takes out
+	keepEvery   int // see judge
 
 	// Tests only: called after a step with its name; an error is the step's.
 	fault func(step string) error
@@ -63,6 +64,7 @@ func New(o Options) (*History, error) {
 		changed: make(chan struct{}),
 
 		sweepAtOnce: sweepAtOnce,
+		keepEvery:   keepEvery,
 
 		fault: func(string) error { return nil },
 	}, nil

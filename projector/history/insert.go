@@ -27,14 +27,25 @@ type sink struct {
 // that is fed from it.
 func (s sink) insert(ctx context.Context, b *block) error {
 	for _, month := range slices.Sorted(maps.Keys(b.months)) {
-		if err := s.insertMonth(ctx, b.id.String()+"/"+strconv.Itoa(month), b.months[month]); err != nil {
+		if err := s.insertRows(ctx, b.id.String()+"/"+strconv.Itoa(month), "events ("+rowColumns+")", b.months[month].all()); err != nil {
 			return fmt.Errorf("insert block %s, month %d, %d rows: %w", b.id, month, b.months[month].rows, err)
+		}
+	}
+	return s.insertTurns(ctx, b.id.String()+"/turns", b.turns)
+}
+
+// insertTurns writes what turns, by month, once like a block.
+func (s sink) insertTurns(ctx context.Context, token string, by map[int]*turns) error {
+	for _, month := range slices.Sorted(maps.Keys(by)) {
+		if err := s.insertRows(ctx, token+"/"+strconv.Itoa(month), "presence_span ("+turnColumns+")", by[month].all()); err != nil {
+			return fmt.Errorf("insert spans %s, month %d, %d rows: %w", token, month, len(by[month].account), err)
 		}
 	}
 	return nil
 }
 
-func (s sink) insertMonth(ctx context.Context, token string, rows *table) error {
+// insertRows writes the columns of some rows of one month.
+func (s sink) insertRows(ctx context.Context, token, into string, columns []any) error {
 	if err := s.endEarlier(ctx, token); err != nil {
 		return fmt.Errorf("end an earlier try: %w", err)
 	}
@@ -46,12 +57,12 @@ func (s sink) insertMonth(ctx context.Context, token string, rows *table) error 
 		"materialized_views_ignore_errors":                   0,
 		"insert_null_as_default":                             0,
 	}), clickhouse.WithQueryID(token+"/"+uuid.NewString()))
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO events ("+rowColumns+")")
+	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+into)
 	if err != nil {
 		return err
 	}
 	defer batch.Close()
-	for i, column := range rows.all() {
+	for i, column := range columns {
 		if err := batch.Column(i).Append(column); err != nil {
 			return err
 		}
@@ -81,6 +92,7 @@ var deletions = []struct{ statement, account, offset string }{
 	{"DELETE FROM chat_log WHERE ", "owner", "id"},
 	{"DELETE FROM withheld WHERE ", "owner", "id"},
 	{"DELETE FROM presence_change WHERE ", "account", "offset"},
+	{"DELETE FROM presence_span WHERE ", "account", "begun"},
 	{"DELETE FROM account_day WHERE ", "account", "last_offset"},
 	{"DELETE FROM pair_day WHERE ", "account", "last_offset"},
 	{"DELETE FROM inbox_change WHERE ", "account", "id"},

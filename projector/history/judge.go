@@ -13,12 +13,16 @@ import (
 )
 
 // A judge tells which records of a partition count, as the fold of the
-// projector does: it reads them by the same code and in the same order.
+// projector does: it reads them by the same code and in the same order. It
+// knows the sessions that last, for what turns by them.
 type judge struct {
 	partition int32
 	of        int   // partitions of the topic
 	next      int64 // the first offset that is in no block yet
 	marks     account.Marks
+	sessions  sessions
+	kept      int64 // the offset as of which Postgres has the sessions
+	keepEvery int   // how many records at least are between two of these; 0 for never
 }
 
 // row gives the row for r. The error is event.ErrNewer, wrapped: no record
@@ -46,7 +50,8 @@ type deletion struct {
 // A block is a plan with its rows. It is made by add, and done by seal.
 type block struct {
 	plan
-	months  map[int]*table // its rows, by row.month
+	months  map[int]*table // its rows, by month
+	turns   map[int]*turns // what turns by them, by month
 	rows    int
 	ignored int // of them
 	garbage int // of these
@@ -98,6 +103,9 @@ func (b *block) add(j *judge, records []Fetched) (taken int, err error) {
 			s.gone[w.account] = true
 		}
 		b.put(&w)
+		if !w.ignored {
+			b.turn(j.sessions.take(&w))
+		}
 		taken++
 		j.next = records[i].Offset + 1
 	}
@@ -105,11 +113,11 @@ func (b *block) add(j *judge, records []Fetched) (taken int, err error) {
 }
 
 func (b *block) put(w *row) {
-	month := w.month()
-	if b.months[month] == nil {
-		b.months[month] = tables.Get().(*table)
+	in := month(w.at)
+	if b.months[in] == nil {
+		b.months[in] = tables.Get().(*table)
 	}
-	b.months[month].add(w)
+	b.months[in].add(w)
 	b.rows++
 	if w.ignored {
 		b.ignored++
@@ -119,8 +127,21 @@ func (b *block) put(w *row) {
 	}
 }
 
-// seal ends the making of b: it has its spans then, with the marks behind them,
-// and the accounts that it deletes.
+func (b *block) turn(some []turn) {
+	for i := range some {
+		in := month(some[i].at)
+		if b.turns == nil {
+			b.turns = make(map[int]*turns)
+		}
+		if b.turns[in] == nil {
+			b.turns[in] = new(turns)
+		}
+		b.turns[in].add(&some[i])
+	}
+}
+
+// seal ends the making of b: it has its spans then, with the marks behind them
+// and at times the sessions, and the accounts that it deletes.
 func (b *block) seal() error {
 	for _, partition := range slices.Sorted(maps.Keys(b.shares)) {
 		s := b.shares[partition]
@@ -131,7 +152,11 @@ func (b *block) seal() error {
 		if err != nil {
 			return fmt.Errorf("marks of partition %d: %w", partition, err)
 		}
-		b.spans = append(b.spans, span{partition: partition, first: s.first, next: s.judge.next, marks: marks})
+		sessions, err := s.judge.keep(len(s.gone) > 0)
+		if err != nil {
+			return fmt.Errorf("sessions of partition %d: %w", partition, err)
+		}
+		b.spans = append(b.spans, span{partition: partition, first: s.first, next: s.judge.next, marks: marks, sessions: sessions})
 		for _, name := range slices.Sorted(maps.Keys(s.gone)) {
 			b.deleted = append(b.deleted, deletion{name, uint64(s.judge.next - 1)})
 		}
@@ -140,13 +165,28 @@ func (b *block) seal() error {
 	return nil
 }
 
+// keepEvery is judge.keepEvery of a writer, and keepEach how many more records
+// there are for each session: what is kept costs less than what is copied.
+const keepEvery, keepEach = 50_000, 10
+
+// keep gives the encoded sessions if it is time to keep them. Where accounts
+// were deleted it is, for the archive does not tell then how their sessions
+// ended.
+func (j *judge) keep(deleted bool) ([]byte, error) {
+	if j.keepEvery == 0 || !deleted && j.next-j.kept < int64(j.keepEvery+keepEach*j.sessions.count) {
+		return nil, nil
+	}
+	j.kept = j.next
+	return j.sessions.MarshalBinary()
+}
+
 // release ends the use of b's rows.
 func (b *block) release() {
 	for _, t := range b.months {
 		t.reset()
 		tables.Put(t)
 	}
-	b.months = nil
+	b.months, b.turns = nil, nil
 }
 
 func createsAccount(value []byte) bool {

@@ -1,6 +1,7 @@
 package history
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ type span struct {
 	partition   int32
 	first, next int64  // first < next; next is the first offset after it
 	marks       []byte // account.Marks as of next; not in the plan
+	sessions    []byte // as of next, if they are to be kept; not in the plan
 }
 
 // A plan says which records a block has: those of its spans and no others. Its
@@ -36,12 +38,16 @@ type standing struct {
 	next  int64
 	marks []byte    // as of next
 	block uuid.UUID // planned and not passed; zero if none
+
+	sessions []byte // as of kept
+	kept     int64  // <= spanned
+	spanned  int64  // presence_span has what turns below it; <= next
 }
 
 // plans keeps positions and plans in Postgres (run.history, run.history_block).
 type plans struct{ pool *pgxpool.Pool }
 
-const readStandings = `SELECT h.partition, h.next_offset, h.marks, b.block
+const readStandings = `SELECT h.partition, h.next_offset, h.marks, b.block, h.sessions, h.sessions_offset, h.spans_offset
 FROM run.history h LEFT JOIN run.history_block b ON b.partition = h.partition WHERE h.partition = ANY ($1)`
 
 // read gives how far each of the partitions is copied; one that was never
@@ -57,12 +63,13 @@ func (p plans) read(ctx context.Context, partitions []int32) (map[int32]standing
 		s         standing
 		block     *uuid.UUID
 	)
-	_, err = pgx.ForEachRow(rows, []any{&partition, &s.next, &s.marks, &block}, func() error {
-		s.block = uuid.UUID{}
-		if block != nil {
-			s.block = *block
+	_, err = pgx.ForEachRow(rows, []any{&partition, &s.next, &s.marks, &block, &s.sessions, &s.kept, &s.spanned}, func() error {
+		at := s
+		if at.block = (uuid.UUID{}); block != nil {
+			at.block = *block
 		}
-		standings[partition] = standing{s.next, append([]byte(nil), s.marks...), s.block}
+		at.marks, at.sessions = bytes.Clone(s.marks), bytes.Clone(s.sessions)
+		standings[partition] = at
 		return nil
 	})
 	if err != nil {
@@ -116,7 +123,7 @@ SELECT u.partition, $1, u.first, u.next FROM unnest($2::int4[], $3::int8[], $4::
 // does not stand at the first offset of its span or is in another block. After
 // any other error the outcome is unknown: open the partitions again.
 func (p plans) add(ctx context.Context, b plan) error {
-	partitions, firsts, nexts, _ := columns(b.spans)
+	partitions, firsts, nexts, _, _ := columns(b.spans)
 	batch := new(pgx.Batch)
 	batch.Queue(holdStandings, partitions, firsts)
 	batch.Queue(addBlock, b.id, partitions, firsts, nexts)
@@ -127,8 +134,9 @@ func (p plans) add(ctx context.Context, b plan) error {
 // goes again under its token and changes nothing. Whatever is planned after it
 // is flushed, and this with it.
 const passStandings = `WITH moved AS (
-	UPDATE run.history h SET next_offset = u.next, marks = u.marks, updated_at = now()
-	FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::bytea[]) AS u(partition, first, next, marks)
+	UPDATE run.history h SET next_offset = u.next, marks = u.marks, updated_at = now(), spans_offset = u.next,
+		sessions = coalesce(u.sessions, h.sessions), sessions_offset = CASE WHEN u.sessions IS NULL THEN h.sessions_offset ELSE u.next END
+	FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::bytea[], $5::bytea[]) AS u(partition, first, next, marks, sessions)
 	WHERE h.partition = u.partition AND h.next_offset = u.first RETURNING 1)
 SELECT set_config('synchronous_commit', 'off', true), run.fence((SELECT count(*) FROM moved) = cardinality($1::int4[]))`
 
@@ -138,11 +146,22 @@ SELECT run.fence((SELECT count(*) FROM gone) = $2)`
 // pass moves the partitions of b behind it: it is in ClickHouse. Its errors
 // are those of add.
 func (p plans) pass(ctx context.Context, b plan) error {
-	partitions, firsts, nexts, marks := columns(b.spans)
+	partitions, firsts, nexts, marks, sessions := columns(b.spans)
 	batch := new(pgx.Batch)
-	batch.Queue(passStandings, partitions, firsts, nexts, marks)
+	batch.Queue(passStandings, partitions, firsts, nexts, marks, sessions)
 	batch.Queue(dropBlock, b.id, len(b.spans))
 	return fenced(p.pool.SendBatch(ctx, batch).Close(), "pass a block")
+}
+
+// spanned notes that presence_span has what turns in a partition from one offset
+// to another, and the sessions behind that. Its errors are those of add.
+func (p plans) spanned(ctx context.Context, partition int32, from, to int64, sessions []byte) error {
+	done, err := p.pool.Exec(ctx, `UPDATE run.history SET sessions = $4, sessions_offset = $3, spans_offset = $3
+WHERE partition = $1 AND spans_offset = $2 AND next_offset >= $3`, partition, from, to, sessions)
+	if err == nil && done.RowsAffected() == 0 {
+		return errFenced
+	}
+	return fenced(err, "note spans")
 }
 
 // fenced tells a fence from other errors.
@@ -160,14 +179,15 @@ func fenced(err error, what string) error {
 // uniqueViolation is the SQLSTATE when a partition is in another block.
 const uniqueViolation = "23505"
 
-func columns(spans []span) (partitions []int32, firsts, nexts []int64, marks [][]byte) {
+func columns(spans []span) (partitions []int32, firsts, nexts []int64, marks, sessions [][]byte) {
 	for _, s := range spans {
 		partitions = append(partitions, s.partition)
 		firsts = append(firsts, s.first)
 		nexts = append(nexts, s.next)
 		marks = append(marks, s.marks)
+		sessions = append(sessions, s.sessions)
 	}
-	return partitions, firsts, nexts, marks
+	return partitions, firsts, nexts, marks, sessions
 }
 
 // Positions gives, for each partition that was ever copied, the first offset

@@ -50,8 +50,8 @@ type row struct {
 const rowColumns = `account, partition, offset, kind, at, origin, sequence, idx, id, binding, ignored, archived,
 resource, peer, show, status, priority, available, verb, message_type, stanza_id, origin_id, body, name, groups, edge, epoch, accepted, reference, reason, raw`
 
-// month gives the month whose part of the table takes the row: 202611.
-func (r *row) month() int { return r.at.Year()*100 + int(r.at.Month()) }
+// month gives the month whose part of a table takes a row of that time: 202611.
+func month(at time.Time) int { return at.Year()*100 + int(at.Month()) }
 
 // The times that the archive can tell; others are cut to these. The record
 // itself keeps what it said.

@@ -20,15 +20,24 @@ type serving struct {
 	newer      error            // of the last of them; guarded by mu
 }
 
-func (s *serving) open(partition int32, at standing, until int64) error {
-	j := &judge{partition: partition, of: s.options.Partitions, next: at.next}
-	if err := j.marks.UnmarshalBinary(at.marks); err != nil {
-		return fmt.Errorf("marks of partition %d: %w", partition, err)
+// open begins to read partitions where they stand, up to an offset where until
+// has one.
+func (s *serving) open(ctx context.Context, standings map[int32]standing, until map[int32]int64) error {
+	for partition, at := range standings {
+		j := &judge{partition: partition, of: s.options.Partitions, next: at.next, keepEvery: s.keepEvery}
+		if err := j.marks.UnmarshalBinary(at.marks); err != nil {
+			return fmt.Errorf("marks of partition %d: %w", partition, err)
+		}
+		s.judges[partition] = j
 	}
-	s.judges[partition] = j
-	s.opened = append(s.opened, partition)
-	s.intake.open(partition, at.next, until)
-	s.options.Tail.Assign(partition, at.next)
+	if err := s.recall(ctx, standings); err != nil {
+		return err
+	}
+	for partition, at := range standings {
+		s.opened = append(s.opened, partition)
+		s.intake.open(partition, at.next, until[partition])
+		s.options.Tail.Assign(partition, at.next)
+	}
 	return nil
 }
 
@@ -50,10 +59,8 @@ func (s *serving) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, partition := range s.partitions {
-		if err := s.open(partition, standings[partition], 0); err != nil {
-			return err
-		}
+	if err := s.open(ctx, standings, nil); err != nil {
+		return err
 	}
 	s.well()
 	// While a block is inserted the next one is made.
@@ -138,19 +145,21 @@ func (s *serving) again(ctx context.Context, id uuid.UUID) error {
 		return err
 	}
 	defer s.closeAll()
-	partitions, _, _, _ := columns(p.spans)
+	partitions, _, _, _, _ := columns(p.spans)
 	standings, err := s.plans.read(ctx, partitions)
 	if err != nil {
 		return err
 	}
+	until := make(map[int32]int64)
 	for _, part := range p.spans {
 		at := standings[part.partition]
 		if at.next != part.first || at.block != id {
 			return errFenced
 		}
-		if err := s.open(part.partition, at, part.next); err != nil {
-			return err
-		}
+		until[part.partition] = part.next
+	}
+	if err := s.open(ctx, standings, until); err != nil {
+		return err
 	}
 	s.log.Info("block goes again", "block", id, "partitions", partitions)
 	records := make(map[int32][]Fetched)

@@ -174,9 +174,26 @@ const spoken = `INSERT INTO events (account, partition, offset, kind, at, bindin
 ('a@x',0,16,'presence_available',  '2026-11-24 23:59:40',` + b4 + `,'p','',0,false),
 ('a@x',0,17,'resource_closed',     '2026-11-25 00:00:05',` + b3 + `,'q','',0,false)`
 
+// spanned makes presence_span what the history writer makes it, of sessions.
+func spanned(t *testing.T, conn driver.Conn) {
+	t.Helper()
+	run(t, conn, "TRUNCATE TABLE presence_span", nil)
+	run(t, conn, "TRUNCATE TABLE minute_online", nil)
+	run(t, conn, `INSERT INTO presence_span (account, resource, binding, edge, begun, since, at, ended)
+SELECT account, resource, binding, edge, part.1, part.2, part.3, part.4 FROM
+(
+	SELECT account, resource, binding, edge, arrayJoin(arrayConcat(
+		arrayMap(i -> (turns[i].1, turns[i].2, turns[i].2, false), range(1, length(turns) + 1, 2)),
+		arrayMap(i -> (turns[i].1, turns[i].2, if(i < length(turns), turns[i + 1].2, assumeNotNull(ended_at)), true),
+			arrayFilter(i -> i < length(turns) OR ended_offset > 0, range(1, length(turns) + 1, 2))))) AS part
+	FROM (SELECT *, arrayFilter((p, i) -> p.3 != (i > 1 AND presence[i - 1].3), presence, arrayEnumerate(presence)) AS turns FROM sessions)
+)`, nil)
+}
+
 func TestPresenceViews(t *testing.T) {
 	conn := migrated(t)
 	run(t, conn, spoken, nil)
+	spanned(t, conn)
 	same(t, text(t, conn, `SELECT concat(resource, ' ', formatDateTime(online_from, '%H:%i:%S'), ' ',
 		ifNull(formatDateTime(online_to, '%H:%i:%S'), 'online')) FROM presence_spans WHERE account = 'a@x' ORDER BY online_from`), []string{
 		"r 10:00:10 10:01:00",
@@ -187,6 +204,7 @@ func TestPresenceViews(t *testing.T) {
 	})
 	run(t, conn, `INSERT INTO events (account, partition, offset, kind, at, binding, resource) VALUES
 		('a@x',0,18,'resource_closed','2026-11-25 00:00:10',`+b4+`,'p')`, nil)
+	spanned(t, conn)
 	same(t, text(t, conn, `SELECT concat(toString(day), ' ', toString(seconds)) FROM online_seconds WHERE account = 'a@x' ORDER BY day`),
 		[]string{"2026-11-24 379", "2026-11-25 10"})
 	same(t, text(t, conn, `SELECT concat(formatDateTime(minute, '%H:%i'), ' ', toString(online), ' ', toString(peak)) FROM concurrency
@@ -202,11 +220,12 @@ func TestPresenceViews(t *testing.T) {
 func TestDelete(t *testing.T) {
 	conn := migrated(t)
 	run(t, conn, spoken, nil)
+	spanned(t, conn)
 	if err := conn.Exec(t.Context(), "DELETE FROM events WHERE account = 'a@x'"); err == nil {
 		t.Error("a lightweight DELETE from events passed")
 	}
 	run(t, conn, "ALTER TABLE events DELETE WHERE account = 'a@x'", driver.Settings{"mutations_sync": 2})
-	for _, where := range []string{"presence_change WHERE account", "account_day WHERE account", "chat_log WHERE owner", "withheld WHERE owner"} {
+	for _, where := range []string{"presence_change WHERE account", "presence_span WHERE account", "account_day WHERE account", "chat_log WHERE owner", "withheld WHERE owner"} {
 		run(t, conn, "DELETE FROM "+where+" = 'a@x'", driver.Settings{"lightweight_deletes_sync": 2})
 	}
 	same(t, text(t, conn, "SELECT toString(offset) FROM events WHERE partition = 0 AND offset >= 0 AND offset < 100 ORDER BY offset"),

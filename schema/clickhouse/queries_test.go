@@ -19,6 +19,7 @@ func TestQueries(t *testing.T) {
 	conn := migrated(t)
 	run(t, conn, spoken, nil)
 	run(t, conn, said, nil)
+	spanned(t, conn)
 	for _, c := range []struct{ name, query, want string }{
 		{"online now", `SELECT account, resource, online_from FROM presence_spans WHERE online_to IS NULL ORDER BY account`,
 			"a@x p 2026-11-24 23:59:40.000000"},
