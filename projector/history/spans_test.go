@@ -216,6 +216,13 @@ func TestSpansOfDeleted(t *testing.T) {
 		says(&event.Event{Binding: binding[:], Kind: &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{Resource: "desk", Presence: new(event.Presence)}}})
 	}
 	comes(first)
+	h := b.writer(nil)
+	h.keepEvery = -100 // at every block
+	stop := b.running(h)
+	b.archived(b.log.ends())
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
 	says(&event.Event{Kind: &event.Event_AccountDeleted{AccountDeleted: &event.AccountDeleted{}}})
 	b.archive()
 	b.until("SELECT toString(count()) FROM presence_span", "0")
