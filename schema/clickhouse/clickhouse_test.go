@@ -3,6 +3,7 @@ package clickhouse_test
 import (
 	"fmt"
 	"testing"
+	"time"
 
 	driver "github.com/ClickHouse/clickhouse-go/v2"
 
@@ -180,14 +181,8 @@ func spanned(t *testing.T, conn driver.Conn) {
 	run(t, conn, "TRUNCATE TABLE presence_span", nil)
 	run(t, conn, "TRUNCATE TABLE minute_online", nil)
 	run(t, conn, `INSERT INTO presence_span (account, resource, binding, edge, begun, since, at, ended)
-SELECT account, resource, binding, edge, part.1, part.2, part.3, part.4 FROM
-(
-	SELECT account, resource, binding, edge, arrayJoin(arrayConcat(
-		arrayMap(i -> (turns[i].1, turns[i].2, turns[i].2, false), range(1, length(turns) + 1, 2)),
-		arrayMap(i -> (turns[i].1, turns[i].2, if(i < length(turns), turns[i + 1].2, assumeNotNull(ended_at)), true),
-			arrayFilter(i -> i < length(turns) OR ended_offset > 0, range(1, length(turns) + 1, 2))))) AS part
-	FROM (SELECT *, arrayFilter((p, i) -> p.3 != (i > 1 AND presence[i - 1].3), presence, arrayEnumerate(presence)) AS turns FROM sessions)
-)`, nil)
+SELECT account, resource, binding, edge, n, online_from, if(ends, assumeNotNull(online_to), online_from), arrayJoin(if(isNull(online_to), [false], [false, true])) AS ends
+FROM (SELECT *, rowNumberInAllBlocks() AS n FROM session_spans)`, nil)
 }
 
 func TestPresenceViews(t *testing.T) {
@@ -207,10 +202,25 @@ func TestPresenceViews(t *testing.T) {
 	spanned(t, conn)
 	same(t, text(t, conn, `SELECT concat(toString(day), ' ', toString(seconds)) FROM online_seconds WHERE account = 'a@x' ORDER BY day`),
 		[]string{"2026-11-24 379", "2026-11-25 10"})
-	same(t, text(t, conn, `SELECT concat(formatDateTime(minute, '%H:%i'), ' ', toString(online), ' ', toString(peak)) FROM concurrency
-		WHERE minute < '2026-11-24 10:09:00' OR minute >= '2026-11-24 23:58:00' ORDER BY minute`), []string{
+	const minutes = "SELECT concat(formatDateTime(minute, '%H:%i'), ' ', toString(online), ' ', toString(peak)) FROM "
+	same(t, text(t, conn, minutes+`concurrency WHERE minute < '2026-11-24 10:09:00' OR minute >= '2026-11-24 23:58:00' ORDER BY minute`), []string{
 		"10:00 1 1", "10:01 0 1", "10:02 1 1", "10:03 1 1", "10:04 1 1", "10:05 1 1", "10:06 1 1", "10:07 0 1", "10:08 0 0",
 		"23:58 0 0", "23:59 2 2", "00:00 0 2"})
+	for _, part := range []struct {
+		first, last string
+		want        []string
+	}{
+		{"2026-11-24 09:58:00", "2026-11-24 10:01:00", []string{"09:58 0 0", "09:59 0 0", "10:00 1 1", "10:01 0 1"}},
+		{"2026-11-24 10:04:30", "2026-11-24 10:08:00", []string{"10:04 1 1", "10:05 1 1", "10:06 1 1", "10:07 0 1", "10:08 0 0"}},
+		{"2026-11-24 10:07:00", "2026-11-24 10:07:59", []string{"10:07 0 1"}},
+		{"2026-11-24 23:58:00", "2026-11-25 00:01:00", []string{"23:58 0 0", "23:59 2 2", "00:00 0 2", "00:01 0 0"}},
+	} {
+		same(t, text(t, conn, minutes+fmt.Sprintf("concurrency_between(first = '%s', last = '%s') ORDER BY minute", part.first, part.last)), part.want)
+	}
+	now := time.Now().UTC()
+	if got := text(t, conn, minutes+fmt.Sprintf("concurrency_between(first = '%s', last = '%s')", now.Add(-time.Hour).Format(time.DateTime), now.AddDate(1, 0, 0).Format(time.DateTime))); len(got) < 60 || len(got) > 62 {
+		t.Errorf("the minutes of an hour and a year to come: %d", len(got))
+	}
 	same(t, text(t, conn, `SELECT toString((presence_changes, logins)) FROM account_counters WHERE account = 'a@x' ORDER BY day`),
 		[]string{"(7,4)"})
 }

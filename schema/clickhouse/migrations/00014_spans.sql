@@ -54,13 +54,37 @@ CREATE OR REPLACE VIEW presence_spans
     binding     UUID COMMENT 'the session',
     edge        LowCardinality(String) COMMENT 'the edge that it was on',
     online_from DateTime64(6, 'UTC') COMMENT 'its first available presence, or the first after an unavailable one',
-    online_to   Nullable(DateTime64(6, 'UTC')) COMMENT 'the next unavailable presence, or the end of the session; NULL while it is online'
+    online_to   Nullable(DateTime64(6, 'UTC')) COMMENT 'the next unavailable presence, or the end of the session, not before online_from; NULL while it is online'
 )
 AS SELECT account, any(presence_span.resource) AS resource, any(presence_span.binding) AS binding, any(presence_span.edge) AS edge,
     any(since) AS online_from, if(max(ended), max(at), NULL) AS online_to
 FROM presence_span
 GROUP BY account, begun
 COMMENT 'From when to when a session was available';
+
+-- The same, found by a query over all that was said.
+CREATE OR REPLACE VIEW session_spans
+(
+    account     String COMMENT 'as in presence_spans',
+    resource    String COMMENT 'as in presence_spans',
+    binding     UUID COMMENT 'as in presence_spans',
+    edge        LowCardinality(String) COMMENT 'as in presence_spans',
+    online_from DateTime64(6, 'UTC') COMMENT 'as in presence_spans',
+    online_to   Nullable(DateTime64(6, 'UTC')) COMMENT 'as in presence_spans'
+)
+AS SELECT account, resource, binding, edge, span.1 AS online_from, if(isNull(span.2), NULL, greatest(span.1, span.2)) AS online_to
+FROM
+(
+    SELECT account, resource, binding, edge,
+        arrayJoin(arrayMap(i -> (turns[i].2, if(i < length(turns), turns[i + 1].2, ended_at)), range(1, length(turns) + 1, 2))) AS span
+    FROM
+    (
+        SELECT account, resource, binding, edge, ended_at,
+            arrayFilter((p, i) -> p.3 != (i > 1 AND presence[i - 1].3), presence, arrayEnumerate(presence)) AS turns
+        FROM sessions
+    )
+)
+COMMENT 'What presence_spans says, found from sessions: slower, and nobody counts on it, so each checks the other';
 
 -- Seconds for which an account had an available resource, by UTC day. Spans
 -- of several resources count once where they overlap.
@@ -102,3 +126,25 @@ FROM
     ORDER BY minute WITH FILL STEP toIntervalMinute(1) INTERPOLATE (online, peak AS online)
 )
 COMMENT 'How many resources were online in a minute';
+
+-- The same of the minutes from first to last, both included: what was before is
+-- one sum. The columns of a view with a parameter take no comments.
+CREATE OR REPLACE VIEW concurrency_between AS
+SELECT minute, online, greatest(peak, online) AS peak
+FROM
+(
+    SELECT minute, sum(before + more) OVER (ORDER BY minute ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) AS online, online - more + greatest(rise, 0) AS peak
+    FROM
+    (
+        SELECT minute, sum(base) AS before, sum(delta) AS more, arrayMax(arrayCumSum(arrayMap(step -> step.2, arraySort(groupArrayArray(steps))))) AS rise
+        FROM
+        (
+            SELECT minute, 0 AS base, delta, steps FROM minute_online WHERE minute BETWEEN toStartOfMinute({first:DateTime('UTC')}) AND {last:DateTime('UTC')}
+            UNION ALL
+            SELECT toStartOfMinute({first:DateTime('UTC')}), sum(minute_online.delta), 0, [] FROM minute_online WHERE minute < toStartOfMinute({first:DateTime('UTC')})
+        )
+        GROUP BY minute
+    )
+    ORDER BY minute WITH FILL TO least({last:DateTime('UTC')}, now('UTC')) + 1 STEP toIntervalMinute(1) INTERPOLATE (online, peak AS online)
+)
+COMMENT 'The same from one minute to another, concurrency_between(first = ''2026-02-01 00:00:00'', last = ''2026-02-01 23:59:00''), without those to come';
