@@ -194,4 +194,5 @@ func archivedOnce(t *testing.T, s *stack) {
 	if want := fmt.Sprintf("%d\t%d\t%[2]d\t%[2]d\t%[2]d\n", chatters, words); err != nil || rows != want {
 		t.Errorf("counters are %q, want %q; %v", rows, want, err)
 	}
+	s.sameSpans(t)
 }

@@ -50,7 +50,23 @@ func (w *world) stored(t *testing.T) {
 		messages, err = w.chatLog(t)
 		return err
 	})
+	w.stack.sameSpans(t)
 	t.Logf("ClickHouse has every record, and %d messages in the chat log; %.1f s", messages, time.Since(began).Seconds())
+}
+
+// sameSpans checks that what the history writer noted of spans is what all that
+// was said tells of them, and that somebody was online.
+func (s *stack) sameSpans(t *testing.T) {
+	eventually(t, "spans are those of the sessions", 20*time.Second, func() error {
+		rows, err := s.clickhouse(t, `SELECT (SELECT count() FROM session_spans) > 0,
+			(SELECT count() FROM (SELECT * FROM presence_spans EXCEPT SELECT * FROM session_spans)),
+			(SELECT count() FROM (SELECT * FROM session_spans EXCEPT SELECT * FROM presence_spans)),
+			(SELECT sum(delta) FROM minute_online) - (SELECT countIf(isNull(online_to)) FROM session_spans)`)
+		if err == nil && rows != "1\t0\t0\t0\n" {
+			err = fmt.Errorf("some are there, too many, too few, and online too many: %q", rows)
+		}
+		return err
+	})
 }
 
 // chatLog compares the chat log with the acknowledged messages and gives the

@@ -118,7 +118,7 @@ func generated(t *testing.T, s *stack) {
 		})
 	}
 	if said, err := s.clickhouse(t, secondsOfSpans); err != nil || said != "1\t0\n" {
-		t.Errorf("online_seconds differs from presence_spans: %q, %v", said, err)
+		t.Errorf("online_seconds differs from session_spans: %q, %v", said, err)
 	}
 	eventually(t, "what waited is too old", time.Minute, func() error {
 		waits, err := s.clickhouse(t, "SELECT (SELECT sum(messages) FROM made.unread) > 0, (SELECT sum(messages) FROM rollcall.unread)")
@@ -138,14 +138,14 @@ func generated(t *testing.T, s *stack) {
 	t.Log(strings.TrimSpace(said))
 }
 
-// secondsOfSpans counts the days of which online_seconds and presence_spans say
+// secondsOfSpans counts the days of which online_seconds and session_spans say
 // different things.
 const secondsOfSpans = `SELECT count() > 0, countIf(abs(a.seconds - b.seconds) > 1) FROM made.online_seconds AS a FULL JOIN (
 	SELECT account, day, intervalLengthSum(toUnixTimestamp64Micro(greatest(online_from, toDateTime64(day, 6, 'UTC'))),
 		toUnixTimestamp64Micro(least(until, toDateTime64(day + 1, 6, 'UTC')))) / 1000000 AS seconds
 	FROM (
 		SELECT account, online_from, until, arrayJoin(arrayMap(n -> toDate(online_from, 'UTC') + n, range(toUInt32(toDate(until, 'UTC') - toDate(online_from, 'UTC') + 1)))) AS day
-		FROM (SELECT account, online_from, greatest(online_from, ifNull(online_to, now64(6, 'UTC'))) AS until FROM made.presence_spans)
+		FROM (SELECT account, online_from, greatest(online_from, ifNull(online_to, now64(6, 'UTC'))) AS until FROM made.session_spans)
 	) GROUP BY account, day
 ) AS b ON a.account = b.account AND a.day = b.day`
 
