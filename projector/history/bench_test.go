@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/rollcall/rollcall/schema/event"
 )
 
@@ -66,19 +68,33 @@ func BenchmarkRead(b *testing.B) {
 	b.ReportMetric(float64(read)/b.Elapsed().Seconds(), "records/s")
 }
 
-// fill writes n records of 4,000 accounts: half messages, half presence.
+// fill writes n records of 4,000 accounts: half messages, half presence, whose
+// sessions come, become available, go away and end.
 func fill(b *testing.B, log *memoryLog, n int) {
 	accounts := make([]string, 4000)
 	for i := range accounts {
 		accounts[i] = fmt.Sprintf("user%d@rollcall.example", i)
 	}
+	bindings := make(map[string]uuid.UUID)
 	for i := range n {
-		e := &event.Event{Kind: &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{
-			Resource: "phone", Presence: &event.Presence{Show: "away", Status: "back soon", Priority: 5}}}}
-		if i%2 == 0 {
+		account, e := accounts[i*7%4000], new(event.Event)
+		switch {
+		case i%2 == 0:
 			e.Kind = &event.Event_MessageAccepted{MessageAccepted: &event.MessageAccepted{From: accounts[i/2%4000] + "/desk",
 				Message: chat(fmt.Sprintf("message %d: an ordinary line of a conversation", i))}}
+		case i/4000%4 == 0:
+			id := uuid.New()
+			e.Id, bindings[account] = id[:], id
+			e.Kind = &event.Event_ResourceBound{ResourceBound: &event.ResourceBound{Resource: "phone", Edge: "e1", Epoch: 4}}
+		case i/4000%4 == 3:
+			e.Kind = &event.Event_ResourceClosed{ResourceClosed: &event.ResourceClosed{Resource: "phone"}}
+		default:
+			e.Kind = &event.Event_PresenceAvailable{PresenceAvailable: &event.PresenceAvailable{
+				Resource: "phone", Presence: &event.Presence{Show: "away", Status: "back soon", Priority: 5}}}
 		}
-		log.event(b, accounts[i*7%4000], noon.Add(time.Duration(i)*time.Millisecond), e)
+		if id := bindings[account]; i%2 == 1 && e.Id == nil {
+			e.Binding = id[:]
+		}
+		log.event(b, account, noon.Add(time.Duration(i)*time.Millisecond), e)
 	}
 }
