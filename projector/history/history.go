@@ -159,6 +159,8 @@ func (h *History) write(ctx context.Context) error {
 			return err
 		case errors.Is(err, errFenced):
 			cause = "fenced"
+		case errors.Is(err, errArchive):
+			cause = "clickhouse"
 		}
 		if s.passed {
 			pause = firstPause

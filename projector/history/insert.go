@@ -35,10 +35,12 @@ func (s sink) insert(ctx context.Context, b *block) error {
 }
 
 // insertTurns writes what turns, by month, once like a block.
-func (s sink) insertTurns(ctx context.Context, token string, by map[int]*turns) error {
+func (s sink) insertTurns(ctx context.Context, token string, by map[int][]turn) error {
 	for _, month := range slices.Sorted(maps.Keys(by)) {
-		if err := s.insertRows(ctx, token+"/"+strconv.Itoa(month), "presence_span ("+turnColumns+")", by[month].all()); err != nil {
-			return fmt.Errorf("insert spans %s, month %d, %d rows: %w", token, month, len(by[month].account), err)
+		for n, some := range inserts(by[month]) {
+			if err := s.insertRows(ctx, fmt.Sprintf("%s/%d/%d", token, month, n), "presence_span ("+turnColumns+")", turnRows(some)); err != nil {
+				return fmt.Errorf("insert spans %s, month %d, %d rows: %w", token, month, len(some), err)
+			}
 		}
 	}
 	return nil

@@ -51,7 +51,7 @@ type deletion struct {
 type block struct {
 	plan
 	months  map[int]*table // its rows, by month
-	turns   map[int]*turns // what turns by them, by month
+	turns   map[int][]turn // what turns by them, by month
 	rows    int
 	ignored int // of them
 	garbage int // of these
@@ -82,7 +82,7 @@ func (b *block) add(j *judge, records []Fetched) (taken int, err error) {
 	if s == nil {
 		s = &share{judge: j, first: j.next}
 		if b.shares == nil {
-			b.shares, b.months = make(map[int32]*share), make(map[int]*table)
+			b.shares, b.months, b.turns = make(map[int32]*share), make(map[int]*table), make(map[int][]turn)
 		}
 		b.shares[j.partition] = s
 	}
@@ -104,7 +104,7 @@ func (b *block) add(j *judge, records []Fetched) (taken int, err error) {
 		}
 		b.put(&w)
 		if !w.ignored {
-			b.turn(j.sessions.take(&w))
+			byMonth(b.turns, j.sessions.take(&w))
 		}
 		taken++
 		j.next = records[i].Offset + 1
@@ -124,19 +124,6 @@ func (b *block) put(w *row) {
 	}
 	if w.kind == garbage {
 		b.garbage++
-	}
-}
-
-func (b *block) turn(some []turn) {
-	for i := range some {
-		in := month(some[i].at)
-		if b.turns == nil {
-			b.turns = make(map[int]*turns)
-		}
-		if b.turns[in] == nil {
-			b.turns[in] = new(turns)
-		}
-		b.turns[in].add(&some[i])
 	}
 }
 

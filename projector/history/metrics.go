@@ -41,10 +41,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		again:     counter("blocks_again_total", "Blocks that were found planned and inserted again."),
 		deleted:   counter("accounts_deleted_total", "Accounts whose rows were deleted."),
 		swept:     counter("messages_swept_total", "Withheld messages whose contents were taken out."),
-		restarts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rollcall_history_restarts_total", Help: "Times that everything in memory was dropped and loaded again: another assignment, fenced by another writer, or Postgres failed."}, []string{"cause"}),
+		restarts:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "rollcall_history_restarts_total", Help: "Times that everything in memory was dropped and loaded again: another assignment, fenced by another writer, or Postgres failed, or ClickHouse at the start."}, []string{"cause"}),
 		insert:    prometheus.NewHistogram(prometheus.HistogramOpts{Name: "rollcall_history_insert_seconds", Help: "Time of a try to insert a block.", Buckets: prometheus.ExponentialBuckets(0.002, 2, 14)}),
 	}
-	for _, cause := range []string{"postgres", "fenced", "assignment"} {
+	for _, cause := range []string{"postgres", "clickhouse", "fenced", "assignment"} {
 		m.restarts.WithLabelValues(cause) // there before the first, so that a rate sees it
 	}
 	if r != nil {

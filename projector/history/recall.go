@@ -2,6 +2,7 @@ package history
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -14,6 +15,10 @@ type stretch struct {
 	partition int32
 	from, to  int64
 }
+
+// errArchive tells that the archive cannot be read: then a partition cannot be
+// opened.
+var errArchive = errors.New("history: archive not read")
 
 // recall brings the sessions of judges to where their partitions stand. What
 // Postgres keeps of them is some records old: the archive tells the rest. What
@@ -55,9 +60,10 @@ const spanStep = 100_000
 // step, from one multiple of spanStep to the next: a step that was cut short
 // goes again under the same token.
 func (s *serving) span(ctx context.Context, missing stretch) error {
-	j, b, began := s.judges[missing.partition], new(block), time.Now()
+	j, turns, said := s.judges[missing.partition], make(map[int][]turn), time.Now()
+	s.log.Info("spans are made of what is archived", "partition", missing.partition, "offset", missing.from, "of", missing.to)
 	done := func(to int64) error {
-		if err := s.sink.insertTurns(ctx, fmt.Sprintf("turns/%d/%d", missing.partition, missing.from), b.turns); err != nil {
+		if err := s.sink.insertTurns(ctx, fmt.Sprintf("turns/%d/%d", missing.partition, missing.from), turns); err != nil {
 			return err
 		}
 		if err := s.fault("spans"); err != nil {
@@ -67,11 +73,12 @@ func (s *serving) span(ctx context.Context, missing stretch) error {
 		if err == nil {
 			err = s.plans.spanned(ctx, missing.partition, missing.from, to, sessions)
 		}
-		if time.Since(began) > 5*time.Second {
+		if time.Since(said) > 5*time.Second && to < missing.to {
 			s.log.Info("spans are made of what is archived", "partition", missing.partition, "offset", to, "of", missing.to)
-			began = time.Now()
+			said = time.Now()
 		}
-		b.turns, j.kept, missing.from = nil, to, to
+		clear(turns)
+		j.kept, missing.from = to, to
 		return err
 	}
 	err := s.sink.changes(ctx, []stretch{missing}, func(r *row) error {
@@ -80,7 +87,7 @@ func (s *serving) span(ctx context.Context, missing stretch) error {
 				return err
 			}
 		}
-		b.turn(j.sessions.take(r))
+		byMonth(turns, j.sessions.take(r))
 		return nil
 	})
 	if err == nil && missing.from < missing.to {
@@ -120,17 +127,20 @@ func (s sink) changes(ctx context.Context, in []stretch, fn func(*row) error) er
 	}))
 	rows, err := s.conn.Query(ctx, fmt.Sprintf(readChanges, strings.Join(where, " OR ")), args...)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errArchive, err)
 	}
 	defer rows.Close()
 	for rows.Next() {
 		var r row
 		if err := rows.Scan(&r.partition, &r.offset, &r.at, &r.account, &r.resource, &r.kind, &r.binding, &r.edge, &r.epoch); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errArchive, err)
 		}
 		if err := fn(&r); err != nil {
 			return err
 		}
 	}
-	return rows.Err()
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("%w: %w", errArchive, err)
+	}
+	return nil
 }

@@ -31,18 +31,6 @@ type session struct {
 	Since     int64  // its time, µs
 }
 
-// A turn is a row of presence_span: a resource became available, or ended to be so.
-type turn struct {
-	account  string
-	resource string
-	binding  uuid.UUID
-	edge     string
-	begun    uint64    // offset of the presence with which the span begins
-	since    time.Time // its time
-	at       time.Time // since, or of the end, which is not before it
-	ended    bool
-}
-
 // take applies the next row that is not ignored and gives what turns by it.
 func (s *sessions) take(r *row) []turn {
 	switch r.kind {

@@ -1,37 +1,68 @@
 package history
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 )
 
-// turns are rows of presence_span as the driver sends them, see table.
-type turns struct {
-	account  []string
-	resource []string
-	binding  []uuid.UUID
-	edge     []string
-	begun    []uint64
-	since    []time.Time
-	at       []time.Time
-	ended    []bool
+// A turn is a row of presence_span: a resource became available, or ended to be so.
+type turn struct {
+	account  string
+	resource string
+	binding  uuid.UUID
+	edge     string
+	begun    uint64    // offset of the presence with which the span begins
+	since    time.Time // its time
+	at       time.Time // since, or of the end, which is not before it
+	ended    bool
 }
 
-// turnColumns are in the order of turns.all.
+// compare puts turns in the order of presence_span.
+func (t turn) compare(o turn) int {
+	return cmp.Or(cmp.Compare(t.account, o.account), cmp.Compare(t.begun, o.begun), cmp.Compare(t.at.UnixMicro(), o.at.UnixMicro()))
+}
+
+// turnColumns are in the order of turnRows.
 const turnColumns = `account, resource, binding, edge, begun, since, at, ended`
 
-func (t *turns) add(one *turn) {
-	t.account = append(t.account, one.account)
-	t.resource = append(t.resource, one.resource)
-	t.binding = append(t.binding, one.binding)
-	t.edge = append(t.edge, one.edge)
-	t.begun = append(t.begun, one.begun)
-	t.since = append(t.since, one.since)
-	t.at = append(t.at, one.at)
-	t.ended = append(t.ended, one.ended)
+// turnRows gives some as the driver sends them, one column after the other.
+func turnRows(some []turn) []any {
+	return []any{
+		column(some, func(t turn) string { return t.account }),
+		column(some, func(t turn) string { return t.resource }),
+		column(some, func(t turn) uuid.UUID { return t.binding }),
+		column(some, func(t turn) string { return t.edge }),
+		column(some, func(t turn) uint64 { return t.begun }),
+		column(some, func(t turn) time.Time { return t.since }),
+		column(some, func(t turn) time.Time { return t.at }),
+		column(some, func(t turn) bool { return t.ended }),
+	}
 }
 
-func (t *turns) all() []any {
-	return []any{t.account, t.resource, t.binding, t.edge, t.begun, t.since, t.at, t.ended}
+func column[T any](some []turn, of func(turn) T) []T {
+	all := make([]T, len(some))
+	for i := range some {
+		all[i] = of(some[i])
+	}
+	return all
 }
+
+// byMonth puts some where they belong.
+func byMonth(in map[int][]turn, some []turn) {
+	for _, t := range some {
+		in[month(t.at)] = append(in[month(t.at)], t)
+	}
+}
+
+// inserts splits the turns of a month for INSERTs that are one part each. Which
+// are in one depends on nothing but what they say.
+func inserts(some []turn) [][]turn {
+	slices.SortFunc(some, turn.compare)
+	return slices.Collect(slices.Chunk(some, turnsAtOnce))
+}
+
+// turnsAtOnce bounds them: the loss of an edge ends many at once.
+const turnsAtOnce = 50_000
