@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/rollcall/rollcall/deploy/local"
 	"github.com/rollcall/rollcall/ingest/eventlog"
@@ -50,9 +53,22 @@ func (c *migrateCommand) Run(ctx context.Context) error {
 	return migrate(ctx, c.PostgresURL, c.clickhouseFlags)
 }
 
+// migrateLock is an advisory lock in Postgres, which ClickHouse has none of: one
+// process at a time migrates ClickHouse, so that none of an older release puts
+// an older view in the place of a newer one.
+const migrateLock = 0x6d696772 // "migr"
+
 func migrate(ctx context.Context, postgresURL string, f clickhouseFlags) error {
 	if err := postgres.Migrate(ctx, postgresURL); err != nil {
 		return err
+	}
+	conn, err := pgx.Connect(ctx, postgresURL)
+	if err == nil {
+		defer conn.Close(context.WithoutCancel(ctx))
+		_, err = conn.Exec(ctx, "SELECT pg_advisory_lock($1)", int64(migrateLock))
+	}
+	if err != nil {
+		return fmt.Errorf("wait for others that migrate ClickHouse: %w", err)
 	}
 	return clickhouse.Migrate(ctx, f.ClickhouseAddr, f.ClickhouseDatabase)
 }
