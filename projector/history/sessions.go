@@ -35,17 +35,17 @@ type session struct {
 func (s *sessions) take(r *row) []turn {
 	switch r.kind {
 	case "resource_bound":
-		turns := s.end(r, func(e *session) bool { return e.Resource == r.resource })
+		turns := s.end(r.account, r.at, func(e *session) bool { return e.Resource == r.resource })
 		s.add(r.account, session{Resource: r.resource, Binding: r.binding, Edge: r.edge, Epoch: r.epoch})
 		return turns
 	case "presence_available":
 		return s.begin(r)
 	case "presence_unavailable":
-		return s.rest(r)
+		return s.stop(r)
 	case "resource_closed":
-		return s.end(r, func(e *session) bool { return e.Resource == r.resource && e.Binding == r.binding })
+		return s.end(r.account, r.at, func(e *session) bool { return e.Resource == r.resource && e.Binding == r.binding })
 	case "account_deleted":
-		return s.end(r, func(*session) bool { return true })
+		return s.end(r.account, r.at, func(*session) bool { return true })
 	case "edge_lost":
 		return s.lose(r)
 	}
@@ -79,7 +79,7 @@ func (s *sessions) begin(r *row) []turn {
 	return []turn{e.turn(r.account, r.at, false)}
 }
 
-func (s *sessions) rest(r *row) []turn {
+func (s *sessions) stop(r *row) []turn {
 	e := s.find(r)
 	if e == nil || !e.Available {
 		return nil
@@ -88,12 +88,8 @@ func (s *sessions) rest(r *row) []turn {
 	return []turn{e.turn(r.account, r.at, true)}
 }
 
-// end ends those sessions of the account of r that are over by it.
-func (s *sessions) end(r *row, over func(*session) bool) []turn {
-	return s.endOf(r.account, r.at, over)
-}
-
-func (s *sessions) endOf(account string, at time.Time, over func(*session) bool) (turns []turn) {
+// end ends those sessions of an account that are over, at a time.
+func (s *sessions) end(account string, at time.Time, over func(*session) bool) (turns []turn) {
 	last := s.of[account]
 	left := slices.DeleteFunc(last, func(e session) bool {
 		if !over(&e) {
@@ -116,7 +112,7 @@ func (s *sessions) endOf(account string, at time.Time, over func(*session) bool)
 // lose ends the sessions of an edge up to an epoch.
 func (s *sessions) lose(r *row) (turns []turn) {
 	for account := range s.of {
-		turns = append(turns, s.endOf(account, r.at, func(e *session) bool { return e.Edge == r.edge && e.Epoch <= r.epoch })...)
+		turns = append(turns, s.end(account, r.at, func(e *session) bool { return e.Edge == r.edge && e.Epoch <= r.epoch })...)
 	}
 	return turns
 }
