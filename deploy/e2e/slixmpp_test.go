@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,12 +20,12 @@ func slixmpp(t *testing.T, s *stack) {
 	host, port, _ := strings.Cut(run.part("edge-1").Listen["starttls"], ":")
 	guided(t, s, "lorenzo", "jessica", "nick", func(jid, contact string) *visitor {
 		return visit(t, "slixmpp", python, "client.py", host, port, filepath.Join(run.Certificates, run.Domain+".crt"), jid, password, contact)
-	}, looksBack)
+	}, s.looksBack)
 }
 
 // looksBack has the client use receipts (XEP-0184), the archive, two messages a
 // page, both ways (XEP-0313), and what it keeps (XEP-0441).
-func looksBack(t *testing.T, do func(string), he *visitor, she *session, jid, contact string) {
+func (s *stack) looksBack(t *testing.T, do func(string), he *visitor, she *session, jid, contact string) {
 	do("say with a receipt")
 	asked := she.expect(t, "a line that wants a receipt", func(st *stanza.Stanza) bool {
 		_, wanted := stanza.Find(st.Inner, "urn:xmpp:receipts", "request")
@@ -32,6 +33,15 @@ func looksBack(t *testing.T, do func(string), he *visitor, she *session, jid, co
 	})
 	she.must(t, "<message to='"+asked.From+"'><received xmlns='urn:xmpp:receipts' id='"+asked.ID+"'/></message>")
 	he.tells(t, "receipt from "+she.full)
+	// What he sends is in his history once the projector has folded it, so an
+	// answer may come before: not the last.
+	eventually(t, "his line is in his archive", 30*time.Second, func() error {
+		n, err := s.clickhouse(t, "SELECT count() FROM archive WHERE owner = '"+jid+"' AND body = 'with a receipt'")
+		if err == nil && n != "1\n" {
+			err = fmt.Errorf("it is there %s times", strings.TrimSpace(n))
+		}
+		return err
+	})
 	she.must(t, "<message type='chat' id='r1' to='"+jid+"'><body>back</body><request xmlns='urn:xmpp:receipts'/></message>")
 	he.tells(t, "reads back")
 	she.expect(t, "his receipt", func(st *stanza.Stanza) bool {
@@ -51,8 +61,6 @@ func looksBack(t *testing.T, do func(string), he *visitor, she *session, jid, co
 				got = append(got, line)
 			}
 		}
-		// What he sends is in his history once the projector has folded it, so
-		// an answer may come before.
 		slices.Sort(got)
 		if !slices.Equal(got, slices.Sorted(slices.Values(want))) {
 			t.Errorf("%s: %q, want %q", way, got, want)

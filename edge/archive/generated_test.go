@@ -101,7 +101,7 @@ var words = []string{"report", "umbrella", "holiday guitar", "报告", "雨伞",
 func BenchmarkGenerated(b *testing.B) {
 	conn := generatedDatabase(b)
 	if *generatedSettled {
-		for _, table := range []string{"chat_log", "presence_change", "account_day", "pair_day"} {
+		for _, table := range []string{"chat_log", "presence_change", "presence_span", "minute_online", "account_day", "pair_day"} {
 			if err := conn.Exec(b.Context(), "OPTIMIZE TABLE "+table+" FINAL SETTINGS optimize_skip_merged_partitions = 1"); err != nil {
 				b.Fatal(err)
 			}
@@ -158,6 +158,10 @@ func BenchmarkGenerated(b *testing.B) {
 			b.Fatal(rows.Err())
 		}
 	}
+	var first time.Time // of the days that were generated
+	if err := conn.QueryRow(b.Context(), "SELECT min(minute) FROM minute_online").Scan(&first); err != nil {
+		b.Fatal(err)
+	}
 	for _, question := range []struct {
 		name string
 		ask  func(b *testing.B, s sample, n int)
@@ -179,6 +183,10 @@ func BenchmarkGenerated(b *testing.B) {
 		}},
 		{"counter/unread", func(b *testing.B, s sample, _ int) {
 			ask(b, "SELECT sum(messages) FROM unread WHERE account = ?", s.owner.String())
+		}},
+		{"counter/concurrency", func(b *testing.B, _ sample, n int) {
+			day := first.AddDate(0, 0, n%28)
+			ask(b, "SELECT max(peak) FROM concurrency_between(first = ?, last = ?)", day.Format(time.DateTime), day.Add(24*time.Hour-time.Minute).Format(time.DateTime))
 		}},
 	} {
 		b.Run(question.name, func(b *testing.B) {
