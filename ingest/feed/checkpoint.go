@@ -21,11 +21,22 @@ type checkpoint struct {
 	state     []byte
 }
 
-// checkpoint has the fold of p saved if it is time, or it is the first. What
-// cannot be saved now, because the last is still being saved, is saved with the
-// next batch. The caller holds mu.
-func (h *Hub) checkpoint(ctx context.Context, p *partition, first bool) {
-	if !first && p.fold.Next-p.saved < h.options.CheckpointEvery || len(h.save) == cap(h.save) && !first {
+// firstCheckpoint saves fold, which was just loaded, before any stream asks where
+// changes can be told from.
+func (h *Hub) firstCheckpoint(ctx context.Context, fold *watch.Partition) {
+	state, err := fold.MarshalBinary()
+	if err != nil {
+		h.options.Logger.Error("checkpoint not made", "partition", fold.Number, "err", err)
+		return
+	}
+	h.write(ctx, checkpoint{fold.Number, fold.Next, state})
+}
+
+// checkpoint has the fold of p saved if it is time. What cannot be saved now,
+// because the last is still being saved, is saved with the next batch. The
+// caller holds mu.
+func (h *Hub) checkpoint(p *partition) {
+	if p.fold.Next-p.saved < h.options.CheckpointEvery || len(h.save) == cap(h.save) {
 		return
 	}
 	state, err := p.fold.MarshalBinary()
@@ -33,36 +44,31 @@ func (h *Hub) checkpoint(ctx context.Context, p *partition, first bool) {
 		h.options.Logger.Error("checkpoint not made", "partition", p.fold.Number, "err", err)
 		return
 	}
-	c := checkpoint{p.fold.Number, p.fold.Next, state}
-	if first {
-		select {
-		case h.save <- c:
-			p.saved = c.next
-		case <-ctx.Done():
-		}
-		return
-	}
 	select {
-	case h.save <- c:
-		p.saved = c.next
+	case h.save <- checkpoint{p.fold.Number, p.fold.Next, state}:
+		p.saved = p.fold.Next
 	default:
 	}
 }
 
-// saves writes checkpoints until ctx ends. One that is not written only makes
-// streams fold more.
+// saves writes checkpoints until ctx ends.
 func (h *Hub) saves(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case c := <-h.save:
-			timed, cancel := context.WithTimeout(ctx, 10*time.Second)
-			if err := h.keep(timed, c); err != nil && ctx.Err() == nil {
-				h.options.Logger.Warn("checkpoint not saved", "partition", c.partition, "nextOffset", c.next, "err", err)
-			}
-			cancel()
+			h.write(ctx, c)
 		}
+	}
+}
+
+// write keeps c. One that is not written only makes streams fold more.
+func (h *Hub) write(ctx context.Context, c checkpoint) {
+	timed, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	if err := h.keep(timed, c); err != nil && ctx.Err() == nil {
+		h.options.Logger.Warn("checkpoint not saved", "partition", c.partition, "nextOffset", c.next, "err", err)
 	}
 }
 
@@ -159,10 +165,20 @@ ORDER BY next_offset DESC LIMIT 1`, n, offset).Scan(&state)
 	return fold, nil
 }
 
-// first gives the first offset from which on changes can be told.
+// first gives the first offset from which on changes can be told: of the oldest
+// checkpoint, or, where none could be saved, of the present.
 func (h *Hub) first(ctx context.Context, n int32, start int64) (int64, error) {
-	var first int64
-	err := h.options.Postgres.QueryRow(ctx, `SELECT coalesce(min(next_offset), $2) FROM run.feed_checkpoint WHERE partition = $1 AND next_offset >= $2`,
+	var first *int64
+	err := h.options.Postgres.QueryRow(ctx, `SELECT min(next_offset) FROM run.feed_checkpoint WHERE partition = $1 AND next_offset >= $2`,
 		n, start).Scan(&first)
-	return first, err
+	if err != nil {
+		return 0, fmt.Errorf("find the oldest checkpoint of partition %d: %w", n, err)
+	}
+	if first != nil {
+		return *first, nil
+	}
+	p := h.partitions[n]
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.fold.Next, nil
 }

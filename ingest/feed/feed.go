@@ -152,10 +152,10 @@ func (h *Hub) Run(ctx context.Context) error {
 	}
 	h.loading = len(folds)
 	for n, fold := range folds {
+		h.firstCheckpoint(ctx, fold)
 		p := h.partitions[n]
 		p.mu.Lock()
-		p.fold, p.end = fold, ends[int32(n)]
-		h.checkpoint(ctx, p, true)
+		p.fold, p.end, p.saved = fold, ends[int32(n)], fold.Next
 		h.reached(p)
 		p.mu.Unlock()
 		tail.Assign(int32(n), fold.Next)
@@ -249,7 +249,7 @@ func (h *Hub) batch(ctx context.Context, b eventlog.Batch) error {
 		}
 	}
 	h.reached(p)
-	h.checkpoint(ctx, p, false)
+	h.checkpoint(p)
 	return nil
 }
 
