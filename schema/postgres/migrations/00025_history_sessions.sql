@@ -5,4 +5,5 @@
 ALTER TABLE run.history
 	ADD COLUMN sessions        bytea  NOT NULL DEFAULT '', -- as of sessions_offset
 	ADD COLUMN sessions_offset bigint NOT NULL DEFAULT 0,  -- <= spans_offset
-	ADD COLUMN spans_offset    bigint NOT NULL DEFAULT 0;  -- presence_span has what turns below it; <= next_offset
+	ADD COLUMN spans_offset    bigint NOT NULL DEFAULT 0,  -- presence_span has what turns below it; <= next_offset
+	ADD CONSTRAINT history_sessions CHECK (sessions_offset <= spans_offset AND spans_offset <= next_offset);
