@@ -9,7 +9,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rollcall/rollcall/deploy/local/localtest"
-	"github.com/rollcall/rollcall/schema/clickhouse"
 )
 
 // TestMigrateWaits: while one process migrates ClickHouse another waits.
@@ -39,11 +38,7 @@ func TestMigrateWaits(t *testing.T) {
 			t.Fatalf("it did not wait: %v", <-done)
 		}
 	}
-	o, err := clickhouse.Options(dsn, parsed.Auth.Database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := driver.Open(o)
+	conn, err := driver.Open(parsed)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,9 +16,9 @@ type stretch struct {
 	from, to  int64
 }
 
-// errArchive tells that the archive cannot be read: then a partition cannot be
+// errArchive tells that the archive does not answer: then a partition cannot be
 // opened.
-var errArchive = errors.New("history: archive not read")
+var errArchive = errors.New("history: the archive does not answer")
 
 // recall brings the sessions of judges to where their partitions stand. What
 // Postgres keeps of them is some records old: the archive tells the rest. What
@@ -64,7 +64,7 @@ func (s *serving) span(ctx context.Context, missing stretch) error {
 	s.log.Info("spans are made of what is archived", "partition", missing.partition, "offset", missing.from, "of", missing.to)
 	done := func(to int64) error {
 		if err := s.sink.insertTurns(ctx, fmt.Sprintf("turns/%d/%d", missing.partition, missing.from), turns); err != nil {
-			return err
+			return fmt.Errorf("%w: %w", errArchive, err)
 		}
 		if err := s.fault("spans"); err != nil {
 			return err
