@@ -3,7 +3,6 @@ package fanout
 import (
 	"bytes"
 
-	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/rollcall/rollcall/schema/event"
@@ -23,9 +22,8 @@ func (p *partition) bound(offset int64, name string, e *event.Event, b *event.Re
 		p.accounts[name] = a
 		p.worker.inboxes.ask(p, a, offset)
 	}
-	binding, _ := uuid.FromBytes(e.GetId())
 	old, had := a.resources[b.GetResource()]
-	r := presence.Bind(b.GetResource(), binding, b.GetEdge(), b.GetEpoch(), offset, event.Time(e))
+	r := presence.Bind(b.GetResource(), event.ID(e), b.GetEdge(), b.GetEpoch(), offset, event.Time(e))
 	switch resumes := b.GetResumes(); {
 	case had && len(resumes) > 0:
 		if !bytes.Equal(old.Binding[:], resumes) {

@@ -5,8 +5,6 @@ import (
 	"maps"
 	"slices"
 
-	"github.com/google/uuid"
-
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/presence"
@@ -184,9 +182,4 @@ func (f *folding) accountDeleted() {
 func (f *folding) session(name string) (presence.Resource, bool) {
 	r, ok := f.Resources[name]
 	return r, ok && bytes.Equal(r.Binding[:], f.e.GetBinding())
-}
-
-func bindingOf(id []byte) uuid.UUID {
-	binding, _ := uuid.FromBytes(id)
-	return binding
 }

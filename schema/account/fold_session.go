@@ -55,12 +55,12 @@ const (
 func (f *folding) resourceBound(b *event.ResourceBound) {
 	name := b.GetResource()
 	was, had := f.Resources[name]
-	r := presence.Bind(name, bindingOf(f.e.GetId()), b.GetEdge(), b.GetEpoch(), f.offset, event.Time(f.e))
+	r := presence.Bind(name, event.ID(f.e), b.GetEdge(), b.GetEpoch(), f.offset, event.Time(f.e))
 	r.Copies = b.GetCopies()
 	// What lasts as long as a session (privacy) is not inherited, so neither is
 	// a presence that it hides from somebody.
 	private := f.Privacy.Session(name) != (privacy.Session{})
-	switch last := bindingOf(b.GetResumes()); {
+	switch last := event.UUID(b.GetResumes()); {
 	case len(b.GetResumes()) == 0 && b.GetInherits() && was.Available && !private:
 		f.keepResource(r.Inherit(was))
 		f.forgetEnded(name)
@@ -166,7 +166,7 @@ func (f *folding) dropEnded(binding uuid.UUID) {
 
 // stanzaHandled notes which of its client's stanzas this event came from.
 func (f *folding) stanzaHandled() {
-	binding := bindingOf(f.e.GetBinding())
+	binding := event.UUID(f.e.GetBinding())
 	for _, r := range f.Resources {
 		if r.Binding == binding {
 			r.Handled = r.Handled.Note(f.e.GetStanzaBefore(), f.e.GetStanza())
@@ -184,7 +184,7 @@ func (f *folding) stanzaHandled() {
 // copiesAsked notes that a session gets copies of messages, or gets them no
 // more (XEP-0280).
 func (f *folding) copiesAsked(h *event.StanzaHandled) {
-	binding := bindingOf(f.e.GetBinding())
+	binding := event.UUID(f.e.GetBinding())
 	if h.Copies == nil {
 		return
 	}

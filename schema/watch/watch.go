@@ -259,8 +259,7 @@ func message(e *event.Event) *Message {
 		return &Message{Kind: Accepted, Resource: m.GetResource(), Peer: m.GetFrom(), ID: event.ID(e), Type: typeOf(m.GetMessage())}
 	case *event.Event_MessageSent:
 		m := k.MessageSent
-		id, _ := uuid.FromBytes(m.GetAccepted())
-		return &Message{Kind: Sent, Resource: m.GetResource(), Peer: m.GetTo(), ID: id, Type: typeOf(m.GetMessage())}
+		return &Message{Kind: Sent, Resource: m.GetResource(), Peer: m.GetTo(), ID: event.UUID(m.GetAccepted()), Type: typeOf(m.GetMessage())}
 	case *event.Event_Delivered:
 		return &Message{Kind: Delivered, Resource: k.Delivered.GetResource(), Of: k.Delivered.GetOffset()}
 	}
