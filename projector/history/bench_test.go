@@ -13,9 +13,9 @@ import (
 // BenchmarkCopy copies a log of messages and presence into an empty archive, in
 // blocks of the given rows; it reports records a second.
 func BenchmarkCopy(b *testing.B) {
-	for _, rows := range []int{1_000, 10_000, 50_000} {
+	for _, rows := range []int{1_000, 10_000, 100_000} {
 		b.Run(fmt.Sprint("rows=", rows), func(b *testing.B) {
-			total := min(100*rows, 300_000)
+			total := min(100*rows, 1_200_000)
 			for b.Loop() {
 				b.StopTimer()
 				bench := newBench(b)
@@ -70,7 +70,7 @@ func BenchmarkRead(b *testing.B) {
 
 // fill writes n records of 4,000 accounts: half messages, half presence, whose
 // sessions come, become available, go away and end.
-func fill(b *testing.B, log *memoryLog, n int) {
+func fill(b testing.TB, log *memoryLog, n int) {
 	accounts := make([]string, 4000)
 	for i := range accounts {
 		accounts[i] = fmt.Sprintf("user%d@rollcall.example", i)

@@ -59,7 +59,7 @@ func New(o Options) (*History, error) {
 		log:     o.Logger,
 		metrics: m,
 		plans:   plans{o.Postgres},
-		sink:    sink{o.ClickHouse, m.deleted},
+		sink:    newSink(o.ClickHouse, m.deleted),
 		intake:  newIntake(o.MaxBytes),
 		changed: make(chan struct{}),
 

@@ -17,6 +17,11 @@ import (
 type sink struct {
 	conn    clickhouse.Conn
 	deleted prometheus.Counter // accounts
+	piece   int                // rows that go out at a time
+}
+
+func newSink(conn clickhouse.Conn, deleted prometheus.Counter) sink {
+	return sink{conn: conn, deleted: deleted, piece: 10_000}
 }
 
 // insert writes b, one INSERT for each month. Whatever a try before this one
@@ -27,7 +32,7 @@ type sink struct {
 // that is fed from it.
 func (s sink) insert(ctx context.Context, b *block) error {
 	for _, month := range slices.Sorted(maps.Keys(b.months)) {
-		if err := s.insertRows(ctx, b.id.String()+"/"+strconv.Itoa(month), "events ("+rowColumns+")", b.months[month].all()); err != nil {
+		if err := s.insertRows(ctx, b.id.String()+"/"+strconv.Itoa(month), "events ("+rowColumns+")", b.months[month].rows, b.months[month].columns); err != nil {
 			return fmt.Errorf("insert block %s, month %d, %d rows: %w", b.id, month, b.months[month].rows, err)
 		}
 	}
@@ -38,7 +43,7 @@ func (s sink) insert(ctx context.Context, b *block) error {
 func (s sink) insertTurns(ctx context.Context, token string, by map[int][]turn) error {
 	for _, month := range slices.Sorted(maps.Keys(by)) {
 		for n, some := range inserts(by[month]) {
-			if err := s.insertRows(ctx, fmt.Sprintf("%s/%d/%d", token, month, n), "presence_span ("+turnColumns+")", turnRows(some)); err != nil {
+			if err := s.insertRows(ctx, fmt.Sprintf("%s/%d/%d", token, month, n), "presence_span ("+turnColumns+")", len(some), turnRows(some)); err != nil {
 				return fmt.Errorf("insert spans %s, month %d, %d rows: %w", token, month, len(some), err)
 			}
 		}
@@ -46,30 +51,49 @@ func (s sink) insertTurns(ctx context.Context, token string, by map[int][]turn) 
 	return nil
 }
 
-// insertRows writes the columns of some rows of one month.
-func (s sink) insertRows(ctx context.Context, token, into string, columns []any) error {
+// insertRows writes rows of one month, whose columns from one row to another
+// columns gives. They go out in pieces, so that the server reads one while the
+// next is made; it keeps them until it is told that there are no more, and drops
+// them all if the connection ends before. So whatever fails, the connection must
+// end: to close the batch instead would say that there are no more.
+func (s sink) insertRows(ctx context.Context, token, into string, rows int, columns func(from, to int) []any) error {
 	if err := s.endEarlier(ctx, token); err != nil {
 		return fmt.Errorf("end an earlier try: %w", err)
 	}
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(insertSettings(token)), clickhouse.WithQueryID(token+"/"+uuid.NewString()))
+	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+into)
+	if err != nil {
+		return err
+	}
+	defer batch.Abort()
+	for from := 0; from < rows; from += s.piece {
+		if from > 0 {
+			if err := batch.Flush(); err != nil {
+				return err
+			}
+		}
+		for i, column := range columns(from, min(from+s.piece, rows)) {
+			if err := batch.Column(i).Append(column); err != nil {
+				return err
+			}
+		}
+	}
+	return batch.Send()
+}
+
+// insertSettings are those of the INSERT of a block: whatever the server's own
+// are, it becomes one part in each table, once.
+func insertSettings(token string) clickhouse.Settings {
+	return clickhouse.Settings{
 		"async_insert":               0, // 26.x has it on; its blocks would not be ours
 		"insert_deduplicate":         1,
 		"insert_deduplication_token": token,
 		"deduplicate_blocks_in_dependent_materialized_views": 1,
 		"materialized_views_ignore_errors":                   0,
 		"insert_null_as_default":                             0,
-	}), clickhouse.WithQueryID(token+"/"+uuid.NewString()))
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+into)
-	if err != nil {
-		return err
+		"min_insert_block_size_rows":                         2 * maxRows,
+		"min_insert_block_size_bytes":                        16 << 30,
 	}
-	defer batch.Close()
-	for i, column := range columns {
-		if err := batch.Column(i).Append(column); err != nil {
-			return err
-		}
-	}
-	return batch.Send()
 }
 
 // endEarlier ends an earlier try that still runs, and returns when it does so

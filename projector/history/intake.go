@@ -1,7 +1,6 @@
 package history
 
 import (
-	"bytes"
 	"context"
 	"sync"
 	"time"
@@ -86,6 +85,7 @@ func (i *intake) take(ctx context.Context, b Batch) error {
 		return nil
 	}
 	q.highWater = b.HighWater
+	copied := make([]byte, 0, lengths(b.Records))
 	for _, r := range b.Records {
 		if r.Offset < q.next {
 			continue
@@ -97,7 +97,9 @@ func (i *intake) take(ctx context.Context, b Batch) error {
 		if i.rows == 0 {
 			i.since = time.Now()
 		}
-		r.Key, r.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+		copied = append(append(copied, r.Key...), r.Value...)
+		own := copied[len(copied)-len(r.Key)-len(r.Value):]
+		r.Key, r.Value = own[:len(r.Key):len(r.Key)], own[len(r.Key):len(own):len(own)]
 		q.records = append(q.records, r)
 		q.next = r.Offset + 1
 		i.rows++
@@ -105,6 +107,14 @@ func (i *intake) take(ctx context.Context, b Batch) error {
 	}
 	i.signal()
 	return nil
+}
+
+// lengths gives the bytes of keys and values.
+func lengths(records []Fetched) (bytes int) {
+	for i := range records {
+		bytes += len(records[i].Key) + len(records[i].Value)
+	}
+	return bytes
 }
 
 // size tells how many records and bytes there are, since when, and gives a

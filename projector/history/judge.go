@@ -38,7 +38,7 @@ func (j *judge) row(r *Fetched) (row, error) {
 	if record.Garbage != nil {
 		return garbageRow(j.partition, r, record.Garbage), nil
 	}
-	return eventRow(j.partition, r, record.Event, !j.marks.Admit(record.Event)), nil
+	return eventRow(j.partition, record.Key, r, record.Event, !j.marks.Admit(record.Event)), nil
 }
 
 // A deletion is an account whose rows must go, up to an offset.
@@ -68,7 +68,7 @@ type share struct {
 	cut   bool            // it takes no more
 }
 
-// tables has those that are free. One of 50,000 rows takes 20 MiB besides what
+// tables has those that are free. One of 100,000 rows takes 40 MiB besides what
 // the rows say.
 var tables = sync.Pool{New: func() any { return new(table) }}
 

@@ -29,6 +29,7 @@ func TestClickHouseKilled(t *testing.T) {
 	t.Cleanup(func() { _ = server.Kill() })
 	b := newBenchAt(t, server.URL())
 	h := b.writer(func(o *Options) { o.MaxRows = 40 })
+	h.sink.piece = 7
 	blocks := make(chan struct{}, 100)
 	h.fault = func(step string) error {
 		if step == "planned" {

@@ -21,7 +21,7 @@ type Loader struct {
 // NewLoader gives a loader for a history that begins at offset 0 of each of the
 // partitions; conn's database is migrated (schema/clickhouse).
 func NewLoader(conn clickhouse.Conn, partitions int) *Loader {
-	l := &Loader{sink: sink{conn, prometheus.NewCounter(prometheus.CounterOpts{Name: "deleted"})}}
+	l := &Loader{sink: newSink(conn, prometheus.NewCounter(prometheus.CounterOpts{Name: "deleted"}))}
 	for p := range int32(partitions) {
 		l.judges = append(l.judges, &judge{partition: p, of: partitions})
 	}

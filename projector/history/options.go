@@ -27,8 +27,8 @@ type Options struct {
 	// Linger is how long the first record of a block waits for others; 200 ms.
 	// It is the price of few parts: at most five blocks a second when calm.
 	Linger time.Duration
-	// MaxRows and MaxBytes bound a block; 50,000 and 32 MiB. A block of more
-	// rows than the server's max_block_size (65,409) could be more than one part.
+	// MaxRows and MaxBytes bound a block; 100,000 and 32 MiB. The larger blocks
+	// are, the less the server has to merge; MaxRows is at most 1,000,000.
 	MaxRows  int
 	MaxBytes int
 	// InsertTimeout bounds one try to insert; 60 s.
@@ -41,14 +41,17 @@ type Options struct {
 	Registerer prometheus.Registerer // where metrics go; nil for nowhere
 }
 
+// maxRows is the most that a block may have; see insertSettings.
+const maxRows = 1_000_000
+
 func (o *Options) check() error {
 	switch {
 	case o.Postgres == nil, o.ClickHouse == nil, o.Tail == nil, o.Member == nil:
 		return errors.New("history: Postgres, ClickHouse, Tail and Member are required")
 	case o.Partitions <= 0:
 		return errors.New("history: Partitions must be positive")
-	case o.MaxRows > 65000:
-		return errors.New("history: MaxRows must not be over 65,000")
+	case o.MaxRows > maxRows:
+		return errors.New("history: MaxRows must not be over 1,000,000")
 	case o.Linger < 0, o.MaxRows < 0, o.MaxBytes < 0, o.InsertTimeout < 0, o.SweepEvery < 0:
 		return errors.New("history: Linger, MaxRows, MaxBytes, InsertTimeout and SweepEvery must not be negative")
 	}
@@ -60,7 +63,7 @@ func (o *Options) fill() {
 		o.Linger = 200 * time.Millisecond
 	}
 	if o.MaxRows == 0 {
-		o.MaxRows = 50_000
+		o.MaxRows = 100_000
 	}
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 32 << 20

@@ -3,6 +3,7 @@ package history
 import (
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/proto"
@@ -46,7 +47,7 @@ type row struct {
 	raw         string
 }
 
-// rowColumns are in the order of row's fields and of table.all.
+// rowColumns are in the order of row's fields and of table.columns.
 const rowColumns = `account, partition, offset, kind, at, origin, sequence, idx, id, binding, ignored, archived,
 resource, peer, show, status, priority, available, verb, message_type, stanza_id, origin_id, body, name, groups, edge, epoch, accepted, reference, reason, raw`
 
@@ -80,12 +81,14 @@ func garbageRow(partition int32, r *Fetched, reason error) row {
 		ignored: true, reason: strings.ToValidUTF8(reason.Error(), "?"), raw: string(r.Value)}
 }
 
-// eventRow gives the row of an event.
-func eventRow(partition int32, r *Fetched, e *event.Event, ignored bool) row {
-	w := row{account: string(r.Key), partition: partition, offset: uint64(r.Offset), kind: event.KindOf(e).String(),
+// eventRow gives the row of an event, read from r, in the history of that
+// account. It shares the memory of r.Value, which nobody changes while there is
+// a row.
+func eventRow(partition int32, of string, r *Fetched, e *event.Event, ignored bool) row {
+	w := row{account: of, partition: partition, offset: uint64(r.Offset), kind: event.KindOf(e).String(),
 		at: within(event.Time(e)), origin: e.GetOrigin(), sequence: e.GetSequence(), index: e.GetIndex(), id: event.ID(e),
-		ignored: ignored, archived: true, raw: string(r.Value)}
-	w.binding, _ = uuid.FromBytes(e.GetBinding())
+		ignored: ignored, archived: true, raw: unsafe.String(unsafe.SliceData(r.Value), len(r.Value))}
+	w.binding = event.UUID(e.GetBinding())
 	w.decode(e)
 	if m := message(e); m != nil && !account.Archived(m) {
 		w.archived, w.body = false, ""
@@ -133,7 +136,7 @@ func (r *row) decode(e *event.Event) {
 		r.message(k.MessageAccepted.GetMessage())
 	case *event.Event_MessageSent:
 		r.resource, r.peer = k.MessageSent.GetResource(), k.MessageSent.GetTo()
-		r.accepted, _ = uuid.FromBytes(k.MessageSent.GetAccepted())
+		r.accepted = event.UUID(k.MessageSent.GetAccepted())
 		r.message(k.MessageSent.GetMessage())
 	case *event.Event_Delivered:
 		r.resource, r.reference = k.Delivered.GetResource(), uint64(k.Delivered.GetOffset())

@@ -74,7 +74,7 @@ func TestRowOfEachKind(t *testing.T) {
 		id := uuid.New()
 		c.e.Id, c.e.At, c.e.Origin, c.e.Sequence, c.e.Index, c.e.Binding = id[:], noon.UnixMicro(), "edge/e1/4", 5, 6, binding[:]
 		value := encoded(t, c.e)
-		r := eventRow(3, &Fetched{Offset: 8, Key: []byte("a@x"), Value: value}, c.e, false)
+		r := eventRow(3, "a@x", &Fetched{Offset: 8, Value: value}, c.e, false)
 		bound, account := binding, "a@x"
 		switch r.kind {
 		case "resource_bound":
@@ -98,7 +98,7 @@ func said(r *row) string {
 	words := []string{r.kind}
 	var one table
 	one.add(r)
-	for i, column := range one.all() {
+	for i, column := range one.columns(0, one.rows) {
 		name := strings.TrimSpace(names[i])
 		if text := fmt.Sprint(reflect.ValueOf(column).Index(0)); i >= 12 && name != "raw" && text != "" && text != "0" && text != "false" && text != "[]" && text != (uuid.UUID{}).String() {
 			words = append(words, name+"="+text)

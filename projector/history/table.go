@@ -96,12 +96,40 @@ func (t *table) again(s string) any {
 	return boxed
 }
 
-// all gives the columns in the order of rowColumns.
-func (t *table) all() []any {
+// columns gives the columns from one row to another in the order of rowColumns.
+func (t *table) columns(from, to int) []any {
 	return []any{
-		t.account, t.partition, t.offset, t.kind, t.at, t.origin, t.sequence, t.index, t.id, t.binding, t.ignored, t.archived,
-		t.resource, t.peer, t.show, t.status, t.priority, t.available, t.verb, t.messageType, t.stanzaID, t.originID,
-		t.body, t.name, t.groups, t.edge, t.epoch, t.accepted, t.reference, t.reason, t.raw,
+		t.account[from:to],
+		t.partition[from:to],
+		t.offset[from:to],
+		t.kind[from:to],
+		t.at[from:to],
+		t.origin[from:to],
+		t.sequence[from:to],
+		t.index[from:to],
+		t.id[from:to],
+		t.binding[from:to],
+		t.ignored[from:to],
+		t.archived[from:to],
+		t.resource[from:to],
+		t.peer[from:to],
+		t.show[from:to],
+		t.status[from:to],
+		t.priority[from:to],
+		t.available[from:to],
+		t.verb[from:to],
+		t.messageType[from:to],
+		t.stanzaID[from:to],
+		t.originID[from:to],
+		t.body[from:to],
+		t.name[from:to],
+		t.groups[from:to],
+		t.edge[from:to],
+		t.epoch[from:to],
+		t.accepted[from:to],
+		t.reference[from:to],
+		t.reason[from:to],
+		t.raw[from:to],
 	}
 }
 

@@ -29,16 +29,19 @@ func (t turn) compare(o turn) int {
 const turnColumns = `account, resource, binding, edge, begun, since, at, ended`
 
 // turnRows gives some as the driver sends them, one column after the other.
-func turnRows(some []turn) []any {
-	return []any{
-		column(some, func(t turn) string { return t.account }),
-		column(some, func(t turn) string { return t.resource }),
-		column(some, func(t turn) uuid.UUID { return t.binding }),
-		column(some, func(t turn) string { return t.edge }),
-		column(some, func(t turn) uint64 { return t.begun }),
-		column(some, func(t turn) time.Time { return t.since }),
-		column(some, func(t turn) time.Time { return t.at }),
-		column(some, func(t turn) bool { return t.ended }),
+func turnRows(all []turn) func(from, to int) []any {
+	return func(from, to int) []any {
+		some := all[from:to]
+		return []any{
+			column(some, func(t turn) string { return t.account }),
+			column(some, func(t turn) string { return t.resource }),
+			column(some, func(t turn) uuid.UUID { return t.binding }),
+			column(some, func(t turn) string { return t.edge }),
+			column(some, func(t turn) uint64 { return t.begun }),
+			column(some, func(t turn) time.Time { return t.since }),
+			column(some, func(t turn) time.Time { return t.at }),
+			column(some, func(t turn) bool { return t.ended }),
+		}
 	}
 }
 
