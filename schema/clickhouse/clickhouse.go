@@ -96,9 +96,9 @@ const maxTries = 10
 // of a later migration perhaps. The server's errors for that are also those of a
 // table or a column that never was: then it is one after the last try, too.
 func disturbed(err error) bool {
-	const noSuchColumn, tableExists, unknownTable, tableIsDropped, cannotAssignAlter = 10, 57, 60, 218, 517
+	const noSuchColumn, tableExists, unknownTable, tableIsDropped, cannotAssignAlter, atomicRenameFail = 10, 57, 60, 218, 517, 521
 	var e *clickhouse.Exception
-	return errors.As(err, &e) && slices.Contains([]int32{noSuchColumn, tableExists, unknownTable, tableIsDropped, cannotAssignAlter}, e.Code)
+	return errors.As(err, &e) && slices.Contains([]int32{noSuchColumn, tableExists, unknownTable, tableIsDropped, cannotAssignAlter, atomicRenameFail}, e.Code)
 }
 
 // versions is the table in which goose notes what was applied.
