@@ -14,30 +14,12 @@ import (
 	driver "github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/rollcall/rollcall/deploy/local/localtest"
-	"github.com/rollcall/rollcall/schema/clickhouse"
 )
 
 // archive gives a connection to an empty archive.
 func archive(t *testing.T) driver.Conn {
 	t.Helper()
-	dsn := localtest.ClickHouse(t)
-	parsed, err := driver.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := clickhouse.Migrate(t.Context(), dsn, parsed.Auth.Database); err != nil {
-		t.Fatal(err)
-	}
-	o, err := clickhouse.Options(dsn, parsed.Auth.Database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := driver.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
+	return localtest.Tables(t, localtest.ClickHouse(t))
 }
 
 // lines gives the rows of a query, their columns as text with a blank between.

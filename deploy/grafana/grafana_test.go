@@ -9,10 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	driver "github.com/ClickHouse/clickhouse-go/v2"
-
 	"github.com/rollcall/rollcall/deploy/local/localtest"
-	"github.com/rollcall/rollcall/schema/clickhouse"
 )
 
 type dashboard struct {
@@ -88,23 +85,7 @@ SELECT account, resource, binding, edge, 12, online_from, online_from, false FRO
 // understands and gives rows for a day on which everything happened; a time
 // series has its time first.
 func TestQueries(t *testing.T) {
-	dsn := localtest.ClickHouse(t)
-	parsed, err := driver.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := clickhouse.Migrate(t.Context(), dsn, parsed.Auth.Database); err != nil {
-		t.Fatal(err)
-	}
-	o, err := clickhouse.Options(dsn, parsed.Auth.Database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := driver.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn := localtest.Tables(t, localtest.ClickHouse(t))
 	for _, insert := range []string{said, online} {
 		if err := conn.Exec(t.Context(), insert); err != nil {
 			t.Fatal(err)

@@ -11,7 +11,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -20,7 +19,6 @@ import (
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/archive"
 	"github.com/rollcall/rollcall/edge/edgetest"
-	schema "github.com/rollcall/rollcall/schema/clickhouse"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/postgres"
@@ -46,29 +44,16 @@ func (e ends) Ends(context.Context, string) (map[int32]int64, error) { return e,
 func newStage(t testing.TB) *stage {
 	t.Helper()
 	s := &stage{t: t, model: new(edgetest.Archive), log: ends{partition: 0}}
-	dsn, url := localtest.ClickHouse(t), localtest.Postgres(t)
-	parsed, err := clickhouse.ParseDSN(dsn)
+	url := localtest.Postgres(t)
+	err := postgres.Migrate(t.Context(), url)
 	if err == nil {
-		err = schema.Migrate(t.Context(), dsn, parsed.Auth.Database)
-	}
-	if err == nil {
-		err = postgres.Migrate(t.Context(), url)
+		s.pool, err = pgxpool.New(t.Context(), url)
 	}
 	if err != nil {
-		t.Fatal(err)
-	}
-	if s.pool, err = pgxpool.New(t.Context(), url); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(s.pool.Close)
-	options, err := schema.Options(dsn, parsed.Auth.Database)
-	if err == nil {
-		s.conn, err = clickhouse.Open(options)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { s.conn.Close() })
+	s.conn = localtest.Tables(t, localtest.ClickHouse(t))
 	s.reader = archive.New(archive.Options{ClickHouse: s.conn, Postgres: s.pool, Offsets: s.log})
 	return s
 }

@@ -14,14 +14,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rollcall/rollcall/deploy/local/localtest"
 	"github.com/rollcall/rollcall/ingest/eventlog"
 	"github.com/rollcall/rollcall/schema/account"
-	historytables "github.com/rollcall/rollcall/schema/clickhouse"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/postgres"
@@ -63,7 +61,7 @@ func newLibrary(t *testing.T, brokers []string, history bool) *library {
 	}
 	t.Cleanup(l.pool.Close)
 	if history {
-		l.tables(localtest.ClickHouse(t))
+		l.history = localtest.Tables(t, localtest.ClickHouse(t))
 	}
 	if err := eventlog.EnsureTopics(ctx, brokers, eventlog.TopicsOptions{Partitions: partitions}); err != nil {
 		t.Fatal(err)
@@ -79,26 +77,6 @@ func newLibrary(t *testing.T, brokers []string, history bool) *library {
 	l.server = l.open(Reads{})
 	l.door = &client{base: l.server.URL, key: l.key(ReadPresence, ReadHistory, ReadEvents)}
 	return l
-}
-
-func (l *library) tables(address string) {
-	ctx := l.t.Context()
-	u, err := url.Parse(address)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	database := strings.TrimPrefix(u.Path, "/")
-	if err := historytables.Migrate(ctx, u.Host, database); err != nil {
-		l.t.Fatal(err)
-	}
-	o, err := historytables.Options(u.Host, database)
-	if err == nil {
-		l.history, err = clickhouse.Open(o)
-	}
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { l.history.Close() })
 }
 
 // background runs f until the test ends, or stop is called.

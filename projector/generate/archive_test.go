@@ -10,26 +10,12 @@ import (
 
 	"github.com/rollcall/rollcall/deploy/local/localtest"
 	"github.com/rollcall/rollcall/projector/history"
-	schema "github.com/rollcall/rollcall/schema/clickhouse"
 )
 
 // database gives a migrated database.
 func database(t testing.TB) clickhouse.Conn {
 	t.Helper()
-	dsn := localtest.ClickHouse(t)
-	o, err := clickhouse.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := schema.Migrate(t.Context(), dsn, o.Auth.Database); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := clickhouse.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
+	return localtest.Tables(t, localtest.ClickHouse(t))
 }
 
 // sums tells what is in the tables.

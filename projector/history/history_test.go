@@ -13,7 +13,6 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/rollcall/rollcall/deploy/local/localtest"
-	"github.com/rollcall/rollcall/schema/clickhouse"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/postgres"
 )
@@ -48,23 +47,7 @@ func newBenchAt(t testing.TB, dsn string) *bench {
 		t.Fatal(err)
 	}
 	t.Cleanup(pool.Close)
-	parsed, err := driver.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := clickhouse.Migrate(t.Context(), dsn, parsed.Auth.Database); err != nil {
-		t.Fatal(err)
-	}
-	options, err := clickhouse.Options(dsn, parsed.Auth.Database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := driver.Open(options)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &bench{t: t, log: newMemoryLog(), pool: pool, conn: conn}
+	return &bench{t: t, log: newMemoryLog(), pool: pool, conn: localtest.Tables(t, dsn)}
 }
 
 // writer gives a writer of all partitions, small blocks and no linger to speak of.

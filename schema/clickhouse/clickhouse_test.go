@@ -15,25 +15,8 @@ import (
 func migrated(t *testing.T) driver.Conn {
 	t.Helper()
 	dsn := localtest.ClickHouse(t)
-	parsed, err := driver.ParseDSN(dsn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 { // the second time there is nothing to do
-		if err := clickhouse.Migrate(t.Context(), dsn, parsed.Auth.Database); err != nil {
-			t.Fatal(err)
-		}
-	}
-	o, err := clickhouse.Options(parsed.Addr[0], parsed.Auth.Database)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn, err := driver.Open(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn
+	localtest.Tables(t, dsn)
+	return localtest.Tables(t, dsn) // there is nothing more to do
 }
 
 // again migrates the database of conn once more, in some processes at once.
