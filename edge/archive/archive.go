@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -122,7 +123,7 @@ func (r *Reader) Preferences(ctx context.Context, o edge.ArchiveOwner) (*archive
 
 func (r *Reader) end(ctx context.Context, o edge.ArchiveOwner, end int64, order string) (*edge.Archived, error) {
 	w := inArchive(o.Owner, end)
-	rows, err := r.query(ctx, "SELECT id, at FROM chat_log WHERE "+w.String()+" ORDER BY id "+order+" LIMIT 1", w.args...)
+	rows, err := r.query(ctx, nil, "SELECT id, at FROM chat_log WHERE "+w.String()+" ORDER BY id "+order+" LIMIT 1", w.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -139,8 +140,11 @@ func (r *Reader) end(ctx context.Context, o edge.ArchiveOwner, end int64, order 
 	return found, rows.Err()
 }
 
-func (r *Reader) query(ctx context.Context, statement string, args ...any) (driver.Rows, error) {
-	return r.clickhouse.Query(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), statement, args...)
+// query asks under our settings, and more.
+func (r *Reader) query(ctx context.Context, more clickhouse.Settings, statement string, args ...any) (driver.Rows, error) {
+	all := maps.Clone(settings)
+	maps.Copy(all, more)
+	return r.clickhouse.Query(clickhouse.Context(ctx, clickhouse.WithSettings(all)), statement, args...)
 }
 
 // page reads a page as of an offset, and what is to be told of it.
@@ -149,15 +153,15 @@ func (r *Reader) page(ctx context.Context, q *edge.ArchiveQuery, end int64) (*ed
 	var (
 		p             = new(edge.ArchivePage)
 		count, before int
-		g, inner      = errgroup.WithContext(ctx)
+		g             errgroup.Group // one that fails does not cut off the other, whose connection would be lost
 	)
 	g.Go(func() (err error) {
-		count, before, err = r.count(inner, q, matching, end)
+		count, before, err = r.count(ctx, q, matching, end)
 		return err
 	})
 	if q.Max > 0 {
 		g.Go(func() (err error) {
-			p.Messages, p.Complete, err = r.messages(inner, q, matching)
+			p.Messages, p.Complete, err = r.messages(ctx, q, matching)
 			return err
 		})
 	}
@@ -193,7 +197,7 @@ func (r *Reader) count(ctx context.Context, q *edge.ArchiveQuery, matching where
 		known = "(SELECT count() FROM chat_log WHERE " + there.String() + ")"
 	}
 	statement := "SELECT " + known + ", count(), countIf(" + position + ") FROM chat_log WHERE " + matching.String()
-	rows, err := r.query(ctx, statement, slices.Concat(there.args, []any{place}, matching.args)...)
+	rows, err := r.query(ctx, nil, statement, slices.Concat(there.args, []any{place}, matching.args)...)
 	if err != nil {
 		return 0, 0, err
 	}
@@ -215,18 +219,36 @@ func (r *Reader) count(ctx context.Context, q *edge.ArchiveQuery, matching where
 
 // messages gives the page, the message at which it begins first, and whether
 // nothing is left behind it. What is much more than a page may have is not sent
-// here: a record has the body of its message twice, and some ids.
+// here, for a record has the body of its message twice, and some ids: where a
+// page would be more the server says so, and is asked to count bytes, which
+// takes it a quarter longer.
 func (r *Reader) messages(ctx context.Context, q *edge.ArchiveQuery, matching where) ([]edge.Archived, bool, error) {
-	w := matching.and("id > ? AND id < ?", q.After, q.Before)
 	order := "ASC"
 	if q.Last {
 		order = "DESC"
 	}
-	statement := `SELECT id, raw, found FROM (
-	SELECT id, raw, count() OVER () AS found, sum(length(raw)) OVER (ORDER BY id ` + order + ` ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) - length(raw) AS bytes
-	FROM (SELECT id, raw FROM chat_log WHERE ` + w.String() + ` ORDER BY id ` + order + ` LIMIT ? OFFSET ?)
-) WHERE bytes <= ? ORDER BY id ` + order
-	rows, err := r.query(ctx, statement, append(w.args, q.Max+1, q.Skip, 2*q.Bytes+recordOverhead*(q.Max+1))...)
+	w := matching.and("id > ? AND id < ?", q.After, q.Before)
+	from := " FROM chat_log WHERE " + w.String() + " ORDER BY id " + order + " LIMIT ? OFFSET ?"
+	w.args = append(w.args, q.Max+1, q.Skip)
+	most := 2*q.Bytes + recordOverhead*(q.Max+1)
+	page, complete, err := r.read(ctx, q, clickhouse.Settings{"max_result_bytes": most, "result_overflow_mode": "throw"},
+		"SELECT id, raw, toUInt64(0)"+from, w.args...)
+	if e := (*clickhouse.Exception)(nil); !errors.As(err, &e) || e.Code != tooManyBytes {
+		return page, complete, err
+	}
+	return r.read(ctx, q, nil, `SELECT id, raw, found FROM (
+	SELECT id, raw, count() OVER () AS found, sum(length(raw)) OVER (ORDER BY id `+order+` ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW) - length(raw) AS bytes
+	FROM (SELECT id, raw`+from+`)
+) WHERE bytes <= ? ORDER BY id `+order, append(w.args, most)...)
+}
+
+// tooManyBytes is the server's code for a result that is over max_result_bytes.
+const tooManyBytes = 396
+
+// read gives the page that a statement does, as far as it may go, and whether
+// nothing is left: found is how many rows there are if these are not all.
+func (r *Reader) read(ctx context.Context, q *edge.ArchiveQuery, more clickhouse.Settings, statement string, args ...any) ([]edge.Archived, bool, error) {
+	rows, err := r.query(ctx, more, statement, args...)
 	if err != nil {
 		return nil, false, err
 	}
@@ -238,12 +260,13 @@ func (r *Reader) messages(ctx context.Context, q *edge.ArchiveQuery, matching wh
 		id    uint64
 		raw   string
 		found uint64
+		all   int
 	)
 	for rows.Next() {
 		if err := rows.Scan(&id, &raw, &found); err != nil {
 			return nil, false, err
 		}
-		if !fits {
+		if all++; !fits {
 			continue // to the end: the connection is used again
 		}
 		e, err := event.Decode([]byte(raw))
@@ -258,7 +281,7 @@ func (r *Reader) messages(ctx context.Context, q *edge.ArchiveQuery, matching wh
 			page = append(page, m)
 		}
 	}
-	return page, int(found) == len(page), rows.Err()
+	return page, max(int(found), all) == len(page), rows.Err()
 }
 
 // errRecord means that the chat log has something that no archive has.

@@ -211,6 +211,9 @@ func TestRandomQueries(t *testing.T) {
 		owner, peer := pick("a@x", "a@x/r", "z@x"), pick(people...)
 		at := noon.Add(time.Duration(offset)*700*time.Microsecond + time.Duration(r.IntN(40))*24*time.Hour)
 		m := body(pick(said...) + pick("", " ", " again ") + pick(said...))
+		if r.IntN(12) == 0 {
+			m = body(pick(said...) + strings.Repeat(" and so on", 500))
+		}
 		if r.IntN(10) == 0 {
 			m.Type = event.MessageType_MESSAGE_TYPE_GROUPCHAT
 		}
@@ -230,6 +233,13 @@ func TestRandomQueries(t *testing.T) {
 	}
 	s.at(partition, offset+1, offset+1, offset+1)
 	some := func() int64 { return messages[r.IntN(len(messages))] }
+	over := func() (n uint64) {
+		if err := s.conn.QueryRow(t.Context(), "SELECT sum(value) FROM system.errors WHERE name = 'TOO_MANY_ROWS_OR_BYTES'").Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before := over()
 	for i := range *queries {
 		q := all(pick("a@x", "a@x", "a@x", "z@x", "nobody@x"))
 		for range r.IntN(3) {
@@ -253,7 +263,7 @@ func TestRandomQueries(t *testing.T) {
 			}
 		}
 		q.Max = r.IntN(12)
-		q.Bytes = r.IntN(300)
+		q.Bytes = r.IntN([]int{300, 20_000}[r.IntN(2)])
 		q.Each = r.IntN(20)
 		switch r.IntN(5) {
 		case 0:
@@ -269,6 +279,9 @@ func TestRandomQueries(t *testing.T) {
 			q.Known = []int64{some()}
 		}
 		s.agrees(fmt.Sprint("query ", i), q)
+	}
+	if n := over() - before; n == 0 || n > uint64(*queries)/2 {
+		t.Errorf("%d of %d pages were more than a page may have: some should be", n, *queries)
 	}
 	for _, owner := range []string{"a@x", "z@x", "nobody@x"} {
 		o := all(owner).ArchiveOwner

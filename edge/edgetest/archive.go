@@ -54,7 +54,9 @@ func (a *Archive) Add(owner jid.Bare, offset int64, e *event.Event) {
 		return
 	case *event.Event_MessageWithheld:
 		gone := e.GetMessageWithheld().GetOffset()
-		a.of[owner] = slices.DeleteFunc(a.of[owner], func(m edge.Archived) bool { return m.ID == gone })
+		if all := a.of[owner]; all != nil {
+			a.of[owner] = slices.DeleteFunc(all, func(m edge.Archived) bool { return m.ID == gone })
+		}
 		return
 	}
 	m, ok := edge.ArchivedOf(owner, offset, e)
