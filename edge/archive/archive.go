@@ -93,7 +93,7 @@ func (r *Reader) Ends(ctx context.Context, o edge.ArchiveOwner) (first, last *ed
 		if err != nil {
 			return err
 		}
-		g, ctx := errgroup.WithContext(ctx)
+		var g errgroup.Group // as in page
 		g.Go(func() (err error) { first, err = r.end(ctx, o, end, "ASC"); return err })
 		g.Go(func() (err error) { last, err = r.end(ctx, o, end, "DESC"); return err })
 		return unanswered(g.Wait())

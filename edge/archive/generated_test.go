@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/jackc/pgx/v5/pgxpool"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/archive"
 	"github.com/rollcall/rollcall/projector/generate"
-	schema "github.com/rollcall/rollcall/schema/clickhouse"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/postgres"
 )
@@ -29,27 +27,11 @@ var (
 // generatedDatabase gives a database that holds a generated history.
 func generatedDatabase(b *testing.B) driver.Conn {
 	b.Helper()
-	addr, name, fill := *generatedAt, *generatedIn, false
-	if addr == "" {
-		addr = localtest.ClickHouse(b)
-		parsed, err := clickhouse.ParseDSN(addr)
-		if err != nil {
-			b.Fatal(err)
-		}
-		name, fill = parsed.Auth.Database, true
+	dsn, fill := "clickhouse://"+*generatedAt+"/"+*generatedIn, *generatedAt == ""
+	if fill {
+		dsn = localtest.ClickHouse(b)
 	}
-	if err := schema.Migrate(b.Context(), addr, name); err != nil {
-		b.Fatal(err)
-	}
-	options, err := schema.Options(addr, name)
-	if err != nil {
-		b.Fatal(err)
-	}
-	conn, err := clickhouse.Open(options)
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { conn.Close() })
+	conn := localtest.Tables(b, dsn)
 	if fill {
 		o := generate.Options{Seed: 1, Accounts: 2000, Friends: 30, Days: 90, Messages: 60, Domain: "example.com", Edges: 2,
 			Start: time.Date(2026, 8, 1, 0, 0, 0, 0, time.UTC), Records: *generatedRecords}
