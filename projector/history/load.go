@@ -32,9 +32,9 @@ func NewLoader(conn clickhouse.Conn, partitions int) *Loader {
 type Load struct{ block *block }
 
 // Judge makes a block of records, by partition: those that follow the ones of
-// the call before. At most 65,000 are one part in ClickHouse. Id makes the
-// token: the same records must always have the same, and no others. An account
-// must not be deleted and created again in one block.
+// the call before, at most 1,000,000, whose values must not change until Done.
+// Id makes the token: the same records must always have the same, and no others.
+// An account must not be deleted and created again in one block.
 func (l *Loader) Judge(id uuid.UUID, records [][]Fetched) (Load, error) {
 	b := &block{plan: plan{id: id}}
 	for p := range records {

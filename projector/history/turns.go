@@ -28,7 +28,8 @@ func (t turn) compare(o turn) int {
 // turnColumns are in the order of turnRows.
 const turnColumns = `account, resource, binding, edge, begun, since, at, ended`
 
-// turnRows gives some as the driver sends them, one column after the other.
+// turnRows gives what gives those from one to another as the driver sends them,
+// one column after the other.
 func turnRows(all []turn) func(from, to int) []any {
 	return func(from, to int) []any {
 		some := all[from:to]
