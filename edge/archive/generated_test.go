@@ -21,7 +21,7 @@ var (
 	generatedAt      = flag.String("archive.clickhouse", "", "host:port of a ClickHouse that rollcall generate has filled, for BenchmarkGenerated; unless given, it fills one")
 	generatedIn      = flag.String("archive.database", "rollcall", "database there")
 	generatedSettled = flag.Bool("archive.settled", false, "merge each month into one part first, as the server does within a day after its end")
-	generatedRecords = flag.Int64("archive.records", 200_000, "records with which BenchmarkGenerated fills a ClickHouse of its own")
+	generatedRecords = flag.Int64("archive.records", 500_000, "records with which BenchmarkGenerated fills a ClickHouse of its own; some 250,000 make the friendships")
 )
 
 // generatedDatabase gives a database that holds a generated history.
