@@ -213,7 +213,15 @@ func (p *partition) loadedInbox(a *acct, rows []*stored, created, asOf int64, or
 			a.inbox = slices.Insert(a.inbox, i, s)
 		}
 	}
-	a.settled = nil
+	if g := p.guards[a.name]; g != nil {
+		if g.withheld < asOf {
+			g.withheld = -1
+		}
+		p.fetchWithheld(a, g)
+	}
+	if !a.loading {
+		a.settled = nil
+	}
 	if len(a.inbox) == 0 {
 		delete(p.waiting, a)
 		return

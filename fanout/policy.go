@@ -26,7 +26,7 @@ type guard struct {
 	policy   *privacy.Compiled // nil: everything passes
 	doubt    int64             // the policy is not known before a PolicyChanged of this offset or a later one; -1: it is
 	told     bool              // the edges know it to be in doubt
-	withheld int64             // the last storable message that was not routed while in doubt; -1 if there is none
+	withheld int64             // the last storable message that was not routed while in doubt and is not loaded since; -1 if there is none
 }
 
 // lets gives the policy of an account, nil for nearly all.
@@ -174,14 +174,18 @@ func (p *partition) enforce(offset int64, name string, g *guard, policy *event.P
 	if a == nil || g.doubt >= 0 {
 		return
 	}
-	if g.withheld >= 0 {
-		if !a.loading {
-			a.loading = true
-			p.worker.inboxes.ask(p, a, g.withheld)
-		}
-		g.withheld = -1
-	}
+	p.fetchWithheld(a, g)
 	p.route(a)
+}
+
+// fetchWithheld has the inbox loaded where it may hold what was withheld while
+// the policy was in doubt. A load that is under way may be of an earlier
+// snapshot: its end comes here again.
+func (p *partition) fetchWithheld(a *acct, g *guard) {
+	if g.doubt < 0 && g.withheld >= 0 && !a.loading {
+		a.loading = true
+		p.worker.inboxes.ask(p, a, g.withheld)
+	}
 }
 
 func audienceItem(name string, offset int64, g *guard) item {

@@ -1,10 +1,16 @@
 package fanout_test
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/rollcall/rollcall/fanout"
 	"github.com/rollcall/rollcall/schema/event"
@@ -247,6 +253,64 @@ func TestWaitingMessagesAndPolicies(t *testing.T) {
 	}
 	chamber.available(0, "")
 	e.hears("message for who may come")
+}
+
+// holding is a tracer that holds what a batch has read, once it is armed.
+type holding struct {
+	armed    atomic.Bool
+	held     chan struct{}
+	released chan struct{}
+}
+
+func (h *holding) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return ctx
+}
+
+func (h *holding) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+func (h *holding) TraceBatchEnd(context.Context, *pgx.Conn, pgx.TraceBatchEndData) {
+	if h.armed.CompareAndSwap(true, false) {
+		close(h.held)
+		<-h.released
+	}
+}
+
+func (h *holding) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return ctx
+}
+
+func (h *holding) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+// A load of the inbox that is under way when a message is withheld has a
+// snapshot without it: the inbox is loaded again.
+func TestInboxIsReadBeforeWhatIsWithheld(t *testing.T) {
+	w := newWorld(t)
+	w.create(juliet)
+	h := &holding{held: make(chan struct{}), released: make(chan struct{})}
+	release := sync.OnceFunc(func() { close(h.released) })
+	config := w.pool.Config()
+	config.ConnConfig.Tracer = h
+	pool, err := pgxpool.NewWithConfig(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	w.work("w", func(o *fanout.Options) { o.Postgres = pool }, all...)
+	defer release()
+	e := w.attach("e", 1)
+	e.take()
+	e.follow(juliet, juliet)
+	h.armed.Store(true)
+	balcony := e.bind(juliet, "balcony")
+	w.projectAll()
+	<-h.held
+	balcony.list("known", &event.PrivacyItem{Type: "subscription", Value: "to"})
+	doubted := balcony.choose("known", true)
+	w.message(juliet, "balcony", "for who is there")
+	w.projectAll()
+	eventually(t, "the list is known", e.look(func() bool { return e.audiences[juliet].GetOffset() > doubted && !e.audiences[juliet].GetDoubt() }))
+	release()
+	e.hears("message for who is there")
 }
 
 // An iq passes if the addressee lets it, and lets the sender know that it is
