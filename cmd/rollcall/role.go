@@ -105,7 +105,7 @@ func (r *role) end(err error) error {
 // Postgres (BENCHMARKS.md, Chat).
 const (
 	projectorPace = 5 * time.Millisecond
-	historyPace   = 20 * time.Millisecond // of the 200 that a block waits
+	historyPace   = 20 * time.Millisecond // of the 200 that a block waits at least after the one before
 )
 
 // tail gives a reader of one topic, which polls it no faster than at a pace.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/gather"
+	"github.com/rollcall/rollcall/schema/awaited"
 	"github.com/rollcall/rollcall/schema/topic"
 )
 
@@ -34,10 +35,17 @@ type place struct {
 	copied int64 // all below is in the chat log
 }
 
+// copiedTo is what somebody waits for: that all below is in the chat log.
+type copiedTo struct {
+	partition int32
+	offset    int64
+}
+
 // places waits for positions.
 type places struct {
 	ends *gather.Gatherer[struct{}, map[int32]int64]
 	now  *gather.Gatherer[struct{}, map[int32]place]
+	tell *gather.Gatherer[copiedTo, struct{}]
 	slow func(context.Context) error // called once in a wait that is long; may be nil
 
 	mu    sync.Mutex
@@ -59,6 +67,13 @@ func newPlaces(pool *pgxpool.Pool, offsets Offsets) *places {
 				return nil, fmt.Errorf("positions: %w", err)
 			}
 			return same(len(asked), all), nil
+		}),
+		tell: gather.New(1, 1<<20, func(ctx context.Context, asked []copiedTo) ([]struct{}, error) {
+			until := make(map[int32]int64)
+			for _, c := range asked {
+				until[c.partition] = max(until[c.partition], c.offset)
+			}
+			return make([]struct{}, len(asked)), awaited.Tell(ctx, pool, until)
 		}),
 		known: make(map[int32]int64),
 	}
@@ -128,7 +143,7 @@ func (p *places) settled(ctx context.Context, o edge.ArchiveOwner, bound int64) 
 	}
 	last, err := p.end(ctx, o.Partition)
 	if err == nil {
-		err = p.until(ctx, map[int32]int64{o.Partition: last}, copied)
+		err = p.untilCopied(ctx, o.Partition, last)
 	}
 	if err != nil {
 		return 0, err
@@ -148,6 +163,22 @@ func (p *places) end(ctx context.Context, partition int32) (int64, error) {
 		return 0, err
 	}
 	return ends[partition], nil
+}
+
+// untilCopied waits until a partition is copied up to an offset. The writer of
+// history would let records linger that nobody waits for.
+func (p *places) untilCopied(ctx context.Context, partition int32, offset int64) error {
+	now, err := p.now.Ask(ctx, struct{}{})
+	if err != nil {
+		return err
+	}
+	if now[partition].copied >= offset {
+		return nil
+	}
+	if _, err := p.tell.Ask(ctx, copiedTo{partition, offset}); err != nil {
+		return fmt.Errorf("tell what is waited for: %w", err)
+	}
+	return p.until(ctx, map[int32]int64{partition: offset}, copied)
 }
 
 // until waits until partitions have come to these offsets.

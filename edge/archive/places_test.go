@@ -3,8 +3,10 @@ package archive_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"reflect"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/rollcall/rollcall/edge"
 	"github.com/rollcall/rollcall/edge/archive"
 	preferences "github.com/rollcall/rollcall/schema/archive"
+	"github.com/rollcall/rollcall/schema/awaited/awaitedtest"
 	"github.com/rollcall/rollcall/schema/event"
 )
 
@@ -74,6 +77,25 @@ func TestWaits(t *testing.T) {
 	q.IDs, q.Known = []int64{2}, []int64{2}
 	if got, ok := s.answers(q); !ok || got != "2 12:00:00.000000 b@x/p>a@x three; complete true of 1 at 0" {
 		t.Errorf("a message by its id: %s", got)
+	}
+}
+
+// TestWaitsAreTold: the writer of history hears what an answer waits for, and
+// nothing where it waits for something else.
+func TestWaitsAreTold(t *testing.T) {
+	s := newStage(t)
+	told := awaitedtest.Hear(t, s.pool)
+	for _, at := range []struct {
+		end, folded, copied int64
+		answered            bool
+	}{{7, 7, 5, false}, {8, 7, 5, false}, {9, 9, 9, true}} {
+		s.at(partition, at.end, at.folded, at.copied)
+		if got, ok := s.answers(all("a@x")); ok != at.answered {
+			t.Errorf("%+v: %s", at, got)
+		}
+	}
+	if got, want := told(), []string{fmt.Sprint(partition, 7)}; !slices.Equal(got, want) {
+		t.Errorf("told %q, not %q", got, want)
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/rollcall/rollcall/ingest/feed"
+	"github.com/rollcall/rollcall/schema/awaited"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/topic"
 )
@@ -26,7 +27,10 @@ func (s *Server) history(w http.ResponseWriter, r *http.Request, c *call, accoun
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), readTime)
 	defer cancel()
-	if err := s.reach(ctx, w, r, account, `SELECT partition, next_offset FROM run.history WHERE partition = ANY($1)`); err != nil {
+	tell := func(ctx context.Context, until map[int32]int64) error {
+		return awaited.Tell(ctx, s.opts.Postgres, until)
+	}
+	if err := s.reach(ctx, w, r, account, `SELECT partition, next_offset FROM run.history WHERE partition = ANY($1)`, tell); err != nil {
 		return "", s.asked(w, r, c, err)
 	}
 	n := topic.Partition(account, s.opts.Partitions)

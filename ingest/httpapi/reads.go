@@ -104,7 +104,7 @@ func (s *Server) asked(w http.ResponseWriter, r *http.Request, c *call, err erro
 func (s *Server) view(w http.ResponseWriter, r *http.Request, c *call, account jid.Bare, read func(context.Context, pgx.Tx) error) (position string, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), readTime)
 	defer cancel()
-	if err := s.reach(ctx, w, r, account, `SELECT partition, next_offset FROM views.projected WHERE partition = ANY($1)`); err != nil {
+	if err := s.reach(ctx, w, r, account, `SELECT partition, next_offset FROM views.projected WHERE partition = ANY($1)`, nil); err != nil {
 		return "", s.asked(w, r, c, err)
 	}
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
@@ -127,8 +127,9 @@ func (s *Server) view(w http.ResponseWriter, r *http.Request, c *call, account j
 
 // reach waits, for a while, until what a request about account reads has passed
 // its min_position; an offset alone is one of the account's partition. The
-// query gives the next offset of the partitions in $1.
-func (s *Server) reach(ctx context.Context, w http.ResponseWriter, r *http.Request, account jid.Bare, query string) error {
+// query gives the next offset of the partitions in $1; tell, unless it is nil,
+// is told once what is waited for, as the offsets below which all is.
+func (s *Server) reach(ctx context.Context, w http.ResponseWriter, r *http.Request, account jid.Bare, query string, tell func(context.Context, map[int32]int64) error) error {
 	text := r.URL.Query().Get("min_position")
 	if text == "" {
 		return nil
@@ -141,8 +142,10 @@ func (s *Server) reach(ctx context.Context, w http.ResponseWriter, r *http.Reque
 		return problem(InvalidParameter, "min_position: %s", plain(err))
 	}
 	var partitions []int32
-	for n := range wanted {
+	until := make(map[int32]int64)
+	for n, m := range wanted {
 		partitions = append(partitions, n)
+		until[n] = m.Offset + 1
 	}
 	late := time.After(readWait)
 	for tries := 0; ; tries++ {
@@ -153,6 +156,11 @@ func (s *Server) reach(ctx context.Context, w http.ResponseWriter, r *http.Reque
 		if tries == 0 {
 			if err := s.inLog(ctx, wanted); err != nil {
 				return err
+			}
+			if tell != nil {
+				if err := tell(ctx, until); err != nil {
+					return err
+				}
 			}
 		}
 		select {

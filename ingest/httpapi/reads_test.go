@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -20,6 +21,7 @@ import (
 	"github.com/rollcall/rollcall/deploy/local/localtest"
 	"github.com/rollcall/rollcall/ingest/eventlog"
 	"github.com/rollcall/rollcall/schema/account"
+	"github.com/rollcall/rollcall/schema/awaited/awaitedtest"
 	"github.com/rollcall/rollcall/schema/event"
 	"github.com/rollcall/rollcall/schema/jid"
 	"github.com/rollcall/rollcall/schema/postgres"
@@ -211,10 +213,15 @@ func TestReadsWaitForAPosition(t *testing.T) {
 	if got := <-answers; got.status != 200 || !strings.Contains(string(got.body), fmt.Sprintf(`"position":"%d:6"`, n)) {
 		t.Errorf("%d %s", got.status, got.body)
 	}
+	told := awaitedtest.Hear(t, l.pool)
 	for _, path := range []string{"presence", "counters"} {
 		if got := l.get(base+path+"?"+at(7), 503, nil); !strings.Contains(string(got.body), `"behind"`) || got.header.Get("Retry-After") == "" {
 			t.Errorf("%s %v", got.body, got.header)
 		}
+	}
+	// The writer of history is told what its reader waits for.
+	if got, want := told(), []string{fmt.Sprint(n, 8)}; !slices.Equal(got, want) {
+		t.Errorf("told %q, not %q", got, want)
 	}
 	for _, text := range []string{"", "100", "one", "-2", "a:b", "9:1", fmt.Sprintf("%d:1000", n), "1:1,1:1"} {
 		if got := l.get(base+"presence?min_position="+url.QueryEscape(text), map[bool]int{true: 200, false: 400}[text == ""], nil); text != "" && !strings.Contains(string(got.body), "invalid-parameter") {

@@ -23,6 +23,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/rollcall/rollcall/schema/awaited"
 	"github.com/rollcall/rollcall/schema/event"
 )
 
@@ -79,6 +80,7 @@ func (h *History) Run(ctx context.Context) error {
 	g.Go(func() error { return h.options.Tail.Run(inner, h.intake.take) })
 	g.Go(func() error { return h.write(inner) })
 	g.Go(func() error { return h.sweepAll(inner) })
+	g.Go(func() error { return h.listen(inner) })
 	if h.options.Starts != nil {
 		g.Go(func() error { return h.watch(inner) })
 	}
@@ -182,6 +184,19 @@ func sleep(ctx context.Context, d time.Duration, changed <-chan struct{}) {
 	case <-ctx.Done():
 	case <-changed:
 	case <-t.C:
+	}
+}
+
+// listen hears what is waited for, until ctx ends. Without Postgres nothing goes
+// through anyway.
+func (h *History) listen(ctx context.Context) error {
+	for {
+		err := awaited.Listen(ctx, h.options.Postgres, h.intake.await)
+		if ctx.Err() != nil {
+			return nil
+		}
+		h.log.Warn("not told what is waited for", "pause", lastPause, "err", err)
+		sleep(ctx, lastPause, nil)
 	}
 }
 

@@ -25,6 +25,7 @@ type queue struct {
 	until     int64 // records from here on are not wanted; 0 for no end
 	records   []Fetched
 	highWater int64
+	awaited   int64 // somebody waits for the records below
 }
 
 func newIntake(bound int) *intake {
@@ -140,6 +141,27 @@ func (i *intake) peek(partition int32, rows, bytes int) ([]Fetched, int64) {
 		n++
 	}
 	return q.records[:n:n], q.highWater
+}
+
+// await notes that somebody waits for the records of partition below offset.
+func (i *intake) await(partition int32, offset int64) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if q := i.parts[partition]; q != nil && offset > q.awaited {
+		q.awaited = offset
+		i.signal()
+	}
+}
+
+// awaited gives the offset below which somebody waits, or waited, for the
+// records of partition.
+func (i *intake) awaited(partition int32) int64 {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if q := i.parts[partition]; q != nil {
+		return q.awaited
+	}
+	return 0
 }
 
 // reached tells whether all records of partition below offset are there.

@@ -24,9 +24,12 @@ type Options struct {
 	// 0, and the distance to the end of retention is not known.
 	Starts func(context.Context) (map[int32]int64, error)
 
-	// Linger is how long the first record of a block waits for others; 200 ms.
-	// It is the price of few parts: at most five blocks a second when calm.
+	// Linger is how long the first record of a block waits for others; 1 s. The
+	// fewer blocks there are, the less ClickHouse takes of the processor.
 	Linger time.Duration
+	// Spacing is how long after a block the next one goes at the earliest, if
+	// somebody waits for a record in it (package awaited); 200 ms.
+	Spacing time.Duration
 	// MaxRows and MaxBytes bound a block; 100,000 and 32 MiB. The larger blocks
 	// are, the less the server has to merge; MaxRows is at most 1,000,000.
 	MaxRows  int
@@ -52,15 +55,18 @@ func (o *Options) check() error {
 		return errors.New("history: Partitions must be positive")
 	case o.MaxRows > maxRows:
 		return errors.New("history: MaxRows must not be over 1,000,000")
-	case o.Linger < 0, o.MaxRows < 0, o.MaxBytes < 0, o.InsertTimeout < 0, o.SweepEvery < 0:
-		return errors.New("history: Linger, MaxRows, MaxBytes, InsertTimeout and SweepEvery must not be negative")
+	case o.Linger < 0, o.Spacing < 0, o.MaxRows < 0, o.MaxBytes < 0, o.InsertTimeout < 0, o.SweepEvery < 0:
+		return errors.New("history: Linger, Spacing, MaxRows, MaxBytes, InsertTimeout and SweepEvery must not be negative")
 	}
 	return nil
 }
 
 func (o *Options) fill() {
 	if o.Linger == 0 {
-		o.Linger = 200 * time.Millisecond
+		o.Linger = time.Second
+	}
+	if o.Spacing == 0 {
+		o.Spacing = 200 * time.Millisecond
 	}
 	if o.MaxRows == 0 {
 		o.MaxRows = 100_000

@@ -19,6 +19,7 @@ type preparer struct {
 	*serving
 	want  chan struct{} // the block is to be handed over
 	block chan *block
+	last  time.Time // when a block was handed over
 	ended chan struct{}
 	err   error // why it ended; to be read once ended is closed
 }
@@ -70,7 +71,7 @@ func (p *preparer) prepare(ctx context.Context) error {
 		// then it grows.
 		var want chan struct{}
 		linger := time.NewTimer(time.Hour)
-		if wait := p.options.Linger - time.Since(since); b.rows > 0 && (full || wait <= 0) {
+		if wait := p.wait(b, since); b.rows > 0 && (full || wait <= 0) {
 			want = p.want
 		} else if b.rows > 0 {
 			linger.Reset(wait)
@@ -101,11 +102,32 @@ func (p *preparer) prepare(ctx context.Context) error {
 		}
 		select {
 		case p.block <- b:
+			p.last = time.Now()
 			return nil
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// wait gives how long b lingers, whose first record came at some time.
+func (p *preparer) wait(b *block, since time.Time) time.Duration {
+	wait := p.options.Linger - time.Since(since)
+	if p.awaited(b) {
+		wait = min(wait, p.options.Spacing-time.Since(p.last))
+	}
+	return wait
+}
+
+// awaited tells that somebody waits for records of b, and that no more are to
+// come for whoever does.
+func (p *preparer) awaited(b *block) bool {
+	for partition, s := range b.shares {
+		if until := p.intake.awaited(partition); until > s.first && (until <= s.judge.next || s.cut) {
+			return true
+		}
+	}
+	return false
 }
 
 // take adds to b what is there, at most so many rows and about so many bytes,
