@@ -44,7 +44,7 @@ func (c *fanoutCommand) serve(ctx context.Context, r *role) error {
 	if err != nil {
 		return err
 	}
-	account, err := r.tail(topic.Account, 0)
+	account, err := r.tail(topic.Account, workerPace)
 	if err != nil {
 		return err
 	}

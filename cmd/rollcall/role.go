@@ -100,11 +100,12 @@ func (r *role) end(err error) error {
 	return err
 }
 
-// The least time between two polls of the log by those who answer nobody at
-// once: a fraction of the polls for the broker, and fewer and larger units for
-// Postgres (BENCHMARKS.md, Chat).
+// The least time between two polls of the log: while it is busy, a fraction of
+// the polls for the broker, and fewer and larger units for who reads and for
+// Postgres (BENCHMARKS.md, Chat). Only a worker's is on the way of a message.
 const (
-	projectorPace = 5 * time.Millisecond
+	workerPace    = 3 * time.Millisecond
+	projectorPace = 15 * time.Millisecond
 	historyPace   = 20 * time.Millisecond // of the 200 that a block waits at least after the one before
 )
 

@@ -100,7 +100,7 @@ func (p *places) folded(ctx context.Context, o edge.ArchiveOwner) error {
 const selectPlaces = `SELECT partition, least(p.next_offset, r.first), coalesce(h.next_offset, 0)
 FROM views.projected p
 LEFT JOIN run.history h USING (partition)
-LEFT JOIN (SELECT partition, min("offset") AS first FROM run.reaction GROUP BY partition) r USING (partition)`
+LEFT JOIN LATERAL (SELECT "offset" AS first FROM run.reaction WHERE partition = p.partition ORDER BY "offset" LIMIT 1) r ON true`
 
 func readPlaces(ctx context.Context, pool *pgxpool.Pool) (map[int32]place, error) {
 	rows, err := pool.Query(ctx, selectPlaces)
