@@ -36,8 +36,8 @@ type publisher struct {
 type line struct {
 	generation uint64
 	order      []*sent // not acknowledged, or behind one that is not
-	acked      store.Acked
-	news       bool // acked has grown since it was taken
+	acked      store.Place
+	taken      store.Place // what acked was when it was taken
 }
 
 type sent struct {
@@ -61,7 +61,7 @@ func (p *publisher) restart(partition int32, pending []store.Reaction) {
 		generation = old.generation + 1
 		p.waiting -= len(old.order)
 	}
-	p.lines[partition] = &line{generation: generation}
+	p.lines[partition] = &line{generation: generation, acked: store.Before, taken: store.Before}
 	p.mu.Unlock()
 	p.publish(pending)
 }
@@ -99,21 +99,22 @@ func (p *publisher) news() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, l := range p.lines {
-		if l.news {
+		if l.acked != l.taken {
 			return true
 		}
 	}
 	return false
 }
 
-// acked gives what has come to be acknowledged since the last call.
+// acked gives what has come to be acknowledged since the last call. Who cannot
+// commit that starts the lines again.
 func (p *publisher) acked() (acked []store.Acked) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, l := range p.lines {
-		if l.news {
-			l.news = false
-			acked = append(acked, l.acked)
+	for partition, l := range p.lines {
+		if l.acked != l.taken {
+			acked = append(acked, store.Acked{Partition: partition, After: l.taken, To: l.acked})
+			l.taken = l.acked
 		}
 	}
 	return acked
@@ -196,8 +197,7 @@ func (p *publisher) done(s *sent, err error) {
 		}
 		if n > 0 {
 			last := &l.order[n-1].reaction
-			l.acked = store.Acked{Partition: last.Partition, Offset: last.Offset, Index: last.Index}
-			l.news = true
+			l.acked = store.Place{Offset: last.Offset, Index: last.Index}
 			clear(l.order[:n])
 			l.order = l.order[n:]
 			p.waiting -= n

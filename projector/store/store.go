@@ -55,13 +55,21 @@ type Reaction struct {
 	Record    []byte
 }
 
-// An Acked tells that the reactions of a partition up to this place, inclusive,
-// are in the log.
+// An Acked tells that the reactions of a partition up to a place, inclusive, are
+// in the log.
 type Acked struct {
 	Partition int32
-	Offset    int64
-	Index     int32
+	After, To Place
 }
+
+// A Place is that of a reaction in its partition.
+type Place struct {
+	Offset int64
+	Index  int32 // among the reactions to one event
+}
+
+// Before is a Place before all others.
+var Before = Place{Offset: -1}
 
 // A Unit is what one commit writes.
 type Unit struct {
@@ -124,8 +132,11 @@ SELECT * FROM unnest($1::int4[], $2::date[], $3::int8[]) ON CONFLICT DO NOTHING`
 const addReactions = `INSERT INTO run.reaction (partition, "offset", index, topic, key, kind, error, record)
 SELECT * FROM unnest($1::int4[], $2::int8[], $3::int4[], $4::text[], $5::bytea[], $6::text[], $7::text[], $8::bytea[])`
 
-const forgetReactions = `DELETE FROM run.reaction r USING unnest($1::int4[], $2::int8[], $3::int4[]) AS u(partition, "offset", index)
-WHERE r.partition = u.partition AND (r."offset", r.index) <= (u."offset", u.index)`
+// It begins where the last one ended: what is gone lies there, dead, until
+// Postgres may take it away, and would be looked at each time.
+const forgetReactions = `DELETE FROM run.reaction r
+USING unnest($1::int4[], $2::int8[], $3::int4[], $4::int8[], $5::int4[]) AS u(partition, after_offset, after_index, to_offset, to_index)
+WHERE r.partition = u.partition AND (r."offset", r.index) > (u.after_offset, u.after_index) AND (r."offset", r.index) <= (u.to_offset, u.to_index)`
 
 // Commit writes u in one transaction. It returns ErrFenced if a partition does
 // not stand at its From. After any other error the outcome is unknown: load
@@ -203,8 +214,10 @@ func queueReactions(b *pgx.Batch, u *Unit) {
 	if a := u.Acked; len(a) > 0 {
 		b.Queue(forgetReactions,
 			each(a, func(a Acked) int32 { return a.Partition }),
-			each(a, func(a Acked) int64 { return a.Offset }),
-			each(a, func(a Acked) int32 { return a.Index }))
+			each(a, func(a Acked) int64 { return a.After.Offset }),
+			each(a, func(a Acked) int32 { return a.After.Index }),
+			each(a, func(a Acked) int64 { return a.To.Offset }),
+			each(a, func(a Acked) int32 { return a.To.Index }))
 	}
 }
 

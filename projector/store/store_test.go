@@ -185,7 +185,7 @@ func TestReactionsStayUntilAcked(t *testing.T) {
 	if err := s.Commit(t.Context(), &Unit{Reactions: all}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Commit(t.Context(), &Unit{Acked: []Acked{{1, 1, 0}, {2, 100, 0}}}); err != nil {
+	if err := s.Commit(t.Context(), &Unit{Acked: []Acked{{1, Before, Place{1, 0}}, {2, Before, Place{100, 0}}}}); err != nil {
 		t.Fatal(err)
 	}
 	all[6].Error = "bad"
@@ -234,9 +234,9 @@ func TestCommitsReadNoWholeTable(t *testing.T) {
 	for i := range int64(n) {
 		u := unit(7, int(i), i, i+1)
 		u.Reactions = []Reaction{{Partition: 1, Offset: i, Topic: "account", Key: []byte("a@x"), Record: []byte("x")}}
-		last := &Unit{Acked: []Acked{{Partition: 1, Offset: i}}}
+		last := &Unit{Acked: []Acked{{1, Place{i - 1, 0}, Place{i, 0}}}}
 		if i%2 == 0 {
-			u.Acked = []Acked{{Partition: 1, Offset: i - 1}}
+			u.Acked = []Acked{{1, Place{i - 2, 0}, Place{i - 1, 0}}}
 			last = &Unit{}
 		}
 		for _, r := range u.Put.Inbox {
@@ -253,6 +253,45 @@ func TestCommitsReadNoWholeTable(t *testing.T) {
 		if scanned > before[name] && name != "projected" {
 			t.Errorf("%s was read whole %d times", name, scanned-before[name])
 		}
+	}
+}
+
+// TestForgettingLooksAtNothingTwice: reactions that are gone lie there as long as
+// anybody may see them, and are not looked at again.
+func TestForgettingLooksAtNothingTwice(t *testing.T) {
+	s, pool := opened(t)
+	if _, err := s.Open(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	old, err := pool.BeginTx(t.Context(), pgx.TxOptions{IsoLevel: pgx.RepeatableRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Rollback(t.Context())
+	const n = 200
+	for i := range int64(n) {
+		if i == 1 { // its snapshot has the first
+			if _, err := old.Exec(t.Context(), `SELECT count(*) FROM run.reaction`); err != nil {
+				t.Fatal(err)
+			}
+		}
+		u := &Unit{Advances: []Advance{{Partition: 1, From: i, To: i + 1, Marks: []byte{}}},
+			Reactions: []Reaction{{Partition: 1, Offset: i, Topic: "account", Key: []byte("a@x"), Record: []byte("x")}}}
+		if i > 0 {
+			u.Acked = []Acked{{1, Place{i - 2, 0}, Place{i - 1, 0}}}
+		}
+		if err := s.Commit(t.Context(), u); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := old.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pool.Reset() // what a connection counted is seen when it ends
+	var read int64
+	err = pool.QueryRow(t.Context(), `SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'reaction_key'`).Scan(&read)
+	if err != nil || read < n-1 || read > 2*n {
+		t.Errorf("%d reactions were looked at for %d, %v", read, n-1, err)
 	}
 }
 
