@@ -111,12 +111,12 @@ const fence = `WITH moved AS (
 	UPDATE SCHEMA.projected p SET next_offset = u.next, marks = u.marks, fold_version = $5, updated_at = now()
 	FROM unnest($1::int4[], $2::int8[], $3::int8[], $4::bytea[]) AS u(partition, expected, next, marks)
 	WHERE p.partition = u.partition AND p.next_offset = u.expected RETURNING 1)
-SELECT set_config('synchronous_commit', 'off', true), set_config('enable_seqscan', 'off', true), run.fence((SELECT count(*) FROM moved) = cardinality($1::int4[]))`
+SELECT set_config('synchronous_commit', 'off', true), ` + byKey + `, run.fence((SELECT count(*) FROM moved) = cardinality($1::int4[]))`
 
 // byKey has the rest of a transaction find rows by their keys. Tables whose rows
 // come and go, run.reaction above all, are empty when their statistics are made
 // and then full of dead rows: a plan from that moment reads all of them.
-const byKey = `SELECT set_config('enable_seqscan', 'off', true)`
+const byKey = `set_config('enable_seqscan', 'off', true)`
 
 const open = `INSERT INTO SCHEMA.projected (partition, next_offset, marks, fold_version, updated_at)
 VALUES ($1, 0, '', $2, now()) ON CONFLICT DO NOTHING`
@@ -166,7 +166,7 @@ func (s *Store) batch(u *Unit) *pgx.Batch {
 				each(days, func(a Advance) int64 { return a.To }))
 		}
 	} else if len(u.Acked) > 0 {
-		b.Queue(byKey)
+		b.Queue(`SELECT ` + byKey)
 	}
 	return b
 }

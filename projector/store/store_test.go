@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -195,6 +196,27 @@ func TestReactionsStayUntilAcked(t *testing.T) {
 	}
 }
 
+// counted returns when all that was done is in the statistics: what a connection
+// counted is there when it has ended.
+func counted(t *testing.T, pool *pgxpool.Pool) {
+	t.Helper()
+	pool.Reset()
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+		var others int
+		err := pool.QueryRow(t.Context(), `SELECT count(*) FROM pg_stat_activity
+WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()`).Scan(&others)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if others == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d connections have not ended", others)
+		}
+	}
+}
+
 // TestCommitsReadNoWholeTable: tables whose rows come and go have many dead ones.
 func TestCommitsReadNoWholeTable(t *testing.T) {
 	s, pool := opened(t)
@@ -214,7 +236,6 @@ func TestCommitsReadNoWholeTable(t *testing.T) {
 		}
 		return all
 	}
-	// What a connection counted is seen when it ends.
 	commits := func(units ...*Unit) {
 		t.Helper()
 		for _, u := range units {
@@ -222,7 +243,7 @@ func TestCommitsReadNoWholeTable(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		pool.Reset()
+		counted(t, pool)
 	}
 	if _, err := pool.Exec(t.Context(), `VACUUM ANALYZE`); err != nil {
 		t.Fatal(err)
@@ -287,7 +308,7 @@ func TestForgettingLooksAtNothingTwice(t *testing.T) {
 	if err := old.Rollback(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	pool.Reset() // what a connection counted is seen when it ends
+	counted(t, pool)
 	var read int64
 	err = pool.QueryRow(t.Context(), `SELECT idx_tup_read FROM pg_stat_user_indexes WHERE indexrelname = 'reaction_key'`).Scan(&read)
 	if err != nil || read < n-1 || read > 2*n {
